@@ -1,0 +1,23 @@
+"""Floor 0: a table becomes tensors."""
+
+from ppl_models.datasets.bundled import Bundled, load
+from ppl_models.datasets.dataset import Dataset
+from ppl_models.datasets.preparation import Preparation, prepare
+from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.splits import Split, split
+from ppl_models.datasets.table import conform, read
+
+__all__ = [
+    "Bundled",
+    "Column",
+    "Dataset",
+    "Preparation",
+    "Schema",
+    "Split",
+    "conform",
+    "infer_schema",
+    "load",
+    "prepare",
+    "read",
+    "split",
+]

@@ -1,0 +1,69 @@
+"""A table as tensors: what models and guides are called with, whole or a batch at a time."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ppl_models.datasets.schema import Schema
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Prepared rows.
+
+    Attributes:
+        schema: what the columns are.
+        values: (rows, columns) float64; real and positive columns standardised, counts and 0/1 as they are,
+            categories as codes from 0; 0 where missing.
+        observed: (rows, columns) whether a cell was there.
+        labels: (rows,) codes of the classes, −1 where unknown or where there is no label.
+        weights: (rows,) how much a row counts in training; 1 by default.
+        log_scale: (rows,) log |d prepared / d raw| over the observed cells, in nats: added to a log density of
+            prepared values it gives that of the raw ones.
+        loc: (columns,) what the preparation subtracted; 0 for discrete columns.
+        scale: (columns,) what it divided by; for counts the training mean, a unit that is not divided by.
+        checksum: sha256 of the raw rows that were prepared.
+    """
+
+    schema: Schema
+    values: Float[Tensor, "rows columns"]
+    observed: Bool[Tensor, "rows columns"]
+    labels: Int[Tensor, " rows"]
+    weights: Float[Tensor, " rows"]
+    log_scale: Float[Tensor, " rows"]
+    loc: Float[Tensor, " columns"]
+    scale: Float[Tensor, " columns"]
+    checksum: str
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def __getitem__(self, rows: Tensor | slice) -> "Dataset":
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in ("values", "observed", "labels", "weights", "log_scale")},
+        )
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the rows' weights: what "per row" divides by."""
+        return float(self.weights.sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell is missing."""
+        return bool(self.observed.all())
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same rows on another device."""
+        return replace(
+            self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        )
+
+    def weighted(self, weights: Float[Tensor, " rows"]) -> "Dataset":
+        """The same rows with other weights."""
+        return replace(self, weights=weights.to(self.weights))

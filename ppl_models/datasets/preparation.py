@@ -1,0 +1,161 @@
+"""The map from raw cells to prepared numbers, learned from training rows alone, with its Jacobian."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ppl_models.datasets.dataset import UNKNOWN, Dataset
+from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.table import conform
+from ppl_models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A column-wise map: (x − loc) / scale for real columns, (log x − loc) / scale for positive ones.
+
+    Discrete columns keep their values; the ``scale`` of a count column is its training mean, which priors and
+    decoders take as their unit.
+
+    Attributes:
+        schema: what the columns are.
+        loc: (columns,) float64.
+        scale: (columns,) float64, above zero.
+    """
+
+    schema: Schema
+    loc: Float[Tensor, " columns"]
+    scale: Float[Tensor, " columns"]
+
+    def __call__(self, frame: pd.DataFrame, *, weights: np.ndarray | None = None) -> Dataset:
+        """Prepare a table.
+
+        Args:
+            frame: raw rows that hold the schema's columns; the label may be absent.
+            weights: (rows,) how much each row counts in training; 1 by default.
+
+        Raises:
+            InputError: a cell does not fit the schema, or a weight is negative or not finite.
+        """
+        frame = conform(frame, self.schema)
+        raw = torch.tensor(np.column_stack([_codes(frame[column.name], column) for column in self.schema.columns]))
+        observed = ~torch.isnan(raw)
+        positive, continuous = self._columns("positive"), self._columns("real", "positive")
+        logs = torch.where(observed & positive, raw, 1.0).log()
+        standard = (torch.where(positive, logs, raw) - self.loc) / self.scale
+        log_slope = torch.where(observed & continuous, -self.scale.log() - logs, 0.0)
+        return Dataset(
+            schema=self.schema,
+            values=torch.where(observed, torch.where(continuous, standard, raw), 0.0),
+            observed=observed,
+            labels=_labels(frame, self.schema),
+            weights=_weights(weights, len(frame)),
+            log_scale=log_slope.sum(-1),
+            loc=self.loc,
+            scale=self.scale,
+            checksum=_checksum(frame[list(self.schema.names)]),
+        )
+
+    def invert(self, values: Float[Tensor, "rows columns"]) -> pd.DataFrame:
+        """Prepared values as a table in the raw kinds and units."""
+        return pd.DataFrame(
+            {
+                column.name: _raw(
+                    values[:, index].detach().cpu().numpy(), column, float(self.loc[index]), float(self.scale[index])
+                )
+                for index, column in enumerate(self.schema.columns)
+            }
+        )
+
+    def _columns(self, *kinds: str) -> Tensor:
+        return torch.tensor([column.kind in kinds for column in self.schema.columns])
+
+
+def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
+    """Learn the preparation from training rows.
+
+    Args:
+        train: raw training rows, two at least.
+        schema: what the columns are; inferred from the rows if None.
+
+    Raises:
+        InputError: too few rows, a cell that does not fit, or a continuous column that is constant or empty.
+
+    >>> preparation = prepare(pd.DataFrame({"dollars": [40.0, 50.5, 61.0]}))
+    >>> round(float(preparation.loc), 2), round(float(preparation.scale), 2)
+    (50.5, 8.57)
+    """
+    schema = infer_schema(train) if schema is None else schema
+    frame = conform(train, schema)
+    if len(frame) < 2:
+        raise InputError(f"table: expected two or more training rows, got {len(frame)}")
+    moments = torch.tensor([_moments(frame[column.name], column) for column in schema.columns], dtype=torch.float64)
+    return Preparation(schema, moments[:, 0], moments[:, 1])
+
+
+def _moments(series: pd.Series, column: Column) -> tuple[float, float]:
+    """What to subtract and what to divide by."""
+    if series.isna().all():
+        raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
+    if column.kind == "count":
+        return 0.0, max(float(series.mean()), 1.0 / len(series))
+    if not column.continuous:
+        return 0.0, 1.0
+    values = np.log(series) if column.kind == "positive" else series
+    loc, scale = float(values.mean()), float(values.std(ddof=0))
+    if not scale > 1e-12 * max(abs(loc), 1e-300):
+        raise InputError(
+            f"column {column.name!r}: is constant ({series.dropna().iloc[0]}) in the training rows; "
+            "a density needs values that differ, so drop it"
+        )
+    return loc, scale
+
+
+def _codes(series: pd.Series, column: Column) -> np.ndarray:
+    """Numbers for one column's cells, NaN where missing."""
+    if column.kind != "categorical":
+        return series.to_numpy(dtype=float)
+    codes = series.cat.codes.to_numpy().astype(float)
+    return np.where(codes < 0, np.nan, codes)
+
+
+def _labels(frame: pd.DataFrame, schema: Schema) -> Int[Tensor, " rows"]:
+    """Codes of the classes, UNKNOWN where there is none."""
+    if schema.label is None or schema.label.name not in frame:
+        return torch.full((len(frame),), UNKNOWN)
+    return torch.tensor(frame[schema.label.name].cat.codes.to_numpy().astype(np.int64))
+
+
+def _weights(weights: np.ndarray | None, rows: int) -> Float[Tensor, " rows"]:
+    """The rows' weights, checked."""
+    if weights is None:
+        return torch.ones(rows, dtype=torch.float64)
+    tensor = torch.tensor(np.asarray(weights, dtype=float))
+    if tensor.shape != (rows,) or not bool((tensor >= 0).all()) or not 0 < float(tensor.sum()) < float("inf"):
+        raise InputError(
+            f"weights: expected {rows} finite numbers from 0, not all 0, got shape {tuple(tensor.shape)}"
+            f" with smallest {float(tensor.min()):g} and sum {float(tensor.sum()):g}"
+        )
+    return tensor
+
+
+def _raw(values: np.ndarray, column: Column, loc: float, scale: float) -> pd.Series | pd.Categorical | np.ndarray:
+    """One column's prepared values in its own kind and unit."""
+    if column.kind == "categorical":
+        return pd.Categorical.from_codes(values.astype(int), categories=list(column.categories))
+    if column.kind in ("count", "binary"):
+        return values.astype(np.int64)
+    straight = values * scale + loc
+    return np.exp(straight) if column.kind == "positive" else straight
+
+
+def _checksum(frame: pd.DataFrame) -> str:
+    """The sha256 of names and cells, row order included."""
+    digest = hashlib.sha256("\x1f".join(frame.columns).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""Binary and categorical columns: a probability for each category, with a Dirichlet prior."""
+
+from collections.abc import Mapping
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppl_models.distributions.conjugate import Conjugate
+
+
+class DirichletCategorical(Conjugate):
+    """x | probabilities ~ Categorical; probabilities ~ Dirichlet(1, ..., 1), which adds one to every count.
+
+    All columns here have the same number of categories C; a binary column is one with C = 2. Natural parameters:
+    the D·C concentrations.
+    """
+
+    def __init__(self, site: str, columns: tuple[int, ...], categories: int) -> None:
+        self.categories = categories
+        super().__init__(site, columns, torch.ones(len(columns) * categories, dtype=torch.float64))
+
+    def _table(self, natural: Tensor) -> Tensor:
+        return natural.unflatten(-1, (len(self.columns), self.categories))
+
+    def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
+        """One indicator a category, zero where missing."""
+        onehot = nn.functional.one_hot(values.long(), self.categories).to(values)
+        return (onehot * observed[..., None]).flatten(1)
+
+    def expected(self, natural: Tensor) -> Tensor:
+        """E[log probability]."""
+        table = self._table(natural)
+        return (table.digamma() - table.sum(-1, keepdim=True).digamma()).flatten(-2)
+
+    def log_partition(self, natural: Tensor) -> Tensor:
+        """The Dirichlet's log normaliser."""
+        table = self._table(natural)
+        return (table.lgamma().sum(-1) - table.sum(-1).lgamma()).sum(-1)
+
+    def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """The log of each cell's share of the concentrations."""
+        table = self._table(natural)
+        shares = (table / table.sum(-1, keepdim=True)).log().flatten(-2)
+        return self.statistics(values, observed) @ shares.mT
+
+    def draw(self, natural: Tensor) -> Tensor:
+        """A category for each row and column, by its share."""
+        return dist.Categorical(probs=self._table(natural)).sample().to(natural)
+
+    def unconstrain(self, natural: Tensor) -> dict[str, Tensor]:
+        """log concentration, (..., D, C)."""
+        return {"log_concentration": self._table(natural).log()}
+
+    def natural(self, free: Mapping[str, Tensor]) -> Tensor:
+        """The way back."""
+        return free["log_concentration"].exp().flatten(-2)
+
+    def sample(self, natural: Tensor) -> dict[str, Tensor]:
+        """The site ``probs`` (classes, D, C)."""
+        prior = dist.Dirichlet(self._table(natural)).to_event(1)
+        return {"probs": pyro.sample(f"{self.site}.probs", prior)}
+
+    def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
+        """Categorical(probs) of each row's class."""
+        return dist.Categorical(probs=theta["probs"][member])
+
+
+class BernoulliHead(nn.Module):
+    """A decoder's binary columns: one logit each."""
+
+    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.site, self.columns = site, columns
+        self.logits = nn.Linear(width, len(columns))
+
+    def forward(self, hidden: Tensor) -> dist.Distribution:
+        """(..., width) to a distribution over (..., D)."""
+        return dist.Bernoulli(logits=self.logits(hidden))
+
+
+class CategoricalHead(nn.Module):
+    """A decoder's categorical columns of C categories each: D·C logits."""
+
+    def __init__(self, site: str, columns: tuple[int, ...], width: int, categories: int) -> None:
+        super().__init__()
+        self.site, self.columns, self.categories = site, columns, categories
+        self.logits = nn.Linear(width, len(columns) * categories)
+
+    def forward(self, hidden: Tensor) -> dist.Distribution:
+        """(..., width) to a distribution over (..., D)."""
+        return dist.Categorical(logits=self.logits(hidden).unflatten(-1, (len(self.columns), self.categories)))

@@ -1,0 +1,97 @@
+"""Count columns: Poisson, with a gamma prior."""
+
+from collections.abc import Mapping
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppl_models.distributions.conjugate import Conjugate
+
+
+class GammaPoisson(Conjugate):
+    """x | rate ~ Poisson(rate); rate ~ Gamma(shape, inverse scale).
+
+    The prior is an exponential whose mean is the column's training mean. Natural parameters, D of each: inverse
+    scale, shape.
+    """
+
+    def __init__(self, site: str, columns: tuple[int, ...]) -> None:
+        super().__init__(site, columns, torch.ones(2 * len(columns), dtype=torch.float64))
+
+    def set_unit(self, scale: Tensor) -> None:
+        """Set the prior's mean to the columns' training means."""
+        self.prior = torch.cat([1 / self.pick(scale), torch.ones_like(self.pick(scale))]).to(self.prior)
+
+    def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
+        """(1, x), zero where missing."""
+        return torch.cat([observed.to(values), values], -1)
+
+    def base_measure(self, values: Tensor, observed: Tensor) -> Tensor:
+        """−log x!"""
+        return -(values + 1).lgamma().sum(-1)
+
+    def expected(self, natural: Tensor) -> Tensor:
+        """E[−rate], E[log rate]."""
+        inverse, shape = natural.chunk(2, -1)
+        return torch.cat([-shape / inverse, shape.digamma() - inverse.log()], -1)
+
+    def log_partition(self, natural: Tensor) -> Tensor:
+        """The gamma's log normaliser."""
+        inverse, shape = natural.chunk(2, -1)
+        return (shape.lgamma() - shape * inverse.log()).sum(-1)
+
+    def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """Negative binomial, summed over the observed columns."""
+        inverse, shape = natural.chunk(2, -1)
+        x = values[:, None]
+        terms = (
+            (shape + x).lgamma()
+            - shape.lgamma()
+            - (x + 1).lgamma()
+            - shape * (1 / inverse).log1p()
+            - x * inverse.log1p()
+        )
+        return torch.where(observed[:, None], terms, 0.0).sum(-1)
+
+    def draw(self, natural: Tensor) -> Tensor:
+        """A negative binomial draw for each row and column."""
+        inverse, shape = natural.chunk(2, -1)
+        return dist.Poisson(dist.Gamma(shape, inverse).sample()).sample()
+
+    def unconstrain(self, natural: Tensor) -> dict[str, Tensor]:
+        """log inverse scale, log shape."""
+        inverse, shape = natural.chunk(2, -1)
+        return {"log_inverse_scale": inverse.log(), "log_shape": shape.log()}
+
+    def natural(self, free: Mapping[str, Tensor]) -> Tensor:
+        """The way back."""
+        return torch.cat([free["log_inverse_scale"].exp(), free["log_shape"].exp()], -1)
+
+    def sample(self, natural: Tensor) -> dict[str, Tensor]:
+        """The site ``rate`` (classes, D)."""
+        inverse, shape = natural.chunk(2, -1)
+        return {"rate": pyro.sample(f"{self.site}.rate", dist.Gamma(shape, inverse).to_event(1))}
+
+    def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
+        """Poisson(rate) of each row's class."""
+        return dist.Poisson(theta["rate"][member])
+
+
+class PoissonHead(nn.Module):
+    """A decoder's count columns: the log of the rate, in units of the column's training mean."""
+
+    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.site, self.columns = site, columns
+        self.log_rate = nn.Linear(width, len(columns))
+        self.register_buffer("unit", torch.ones(len(columns)))
+
+    def set_unit(self, scale: Tensor) -> None:
+        """Take the columns' training means as the unit."""
+        self.unit = scale[list(self.columns)].to(self.unit)
+
+    def forward(self, hidden: Tensor) -> dist.Distribution:
+        """(..., width) to a distribution over (..., D)."""
+        return dist.Poisson(self.unit * self.log_rate(hidden).exp())

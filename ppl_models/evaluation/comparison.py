@@ -1,0 +1,164 @@
+"""Held-out densities side by side, on one scale: nats per row, raw data units, higher is better.
+
+Two log densities can be subtracted only if they are densities of the same thing. So a `Density`
+carries what it is a density of (the test rows, the columns, which of them carry a probability mass),
+and `compare` refuses what differs and says what that is.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ppl_models.errors import InputError
+
+UNRELIABLE_KHAT = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry (2024), https://arxiv.org/abs/1507.02646
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """The log density of each held-out row under one fitted model, and what makes it comparable.
+
+    Attributes:
+        values: Log density of each row, in nats and in the raw units of the data; higher is better.
+        kind: Whether `values` are log p(x) itself or a lower bound of it.
+        checksum: SHA-256 of the raw test rows.
+        columns: Names of the columns that the density is over.
+        discrete: For each column, whether it carries a probability mass instead of a density.
+        draws: Importance draws spent on a row; 0 where nothing is drawn.
+        monte_carlo_se: Monte Carlo standard error of each value, or None.
+        khat: Pareto k-hat of each row's importance weights, or None.
+        mean_se: Monte Carlo standard error of the mean over rows. Rows share their draws, so that it
+            does not follow from `monte_carlo_se`.
+
+    Raises:
+        InputError: There is no row, or `discrete` does not answer for every column.
+    """
+
+    values: Float[np.ndarray, " rows"]
+    kind: Literal["exact", "lower bound"]
+    checksum: str
+    columns: tuple[str, ...]
+    discrete: tuple[bool, ...]
+    draws: int = 0
+    monte_carlo_se: Float[np.ndarray, " rows"] | None = None
+    khat: Float[np.ndarray, " rows"] | None = None
+    mean_se: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.values) == 0:
+            raise InputError("a density needs at least one held-out row, got none")
+        if len(self.columns) != len(self.discrete):
+            raise InputError(
+                f"expected one entry of discrete per column, got {len(self.discrete)} for {len(self.columns)}"
+            )
+
+    @property
+    def elpd(self) -> float:
+        """Expected log predictive density: the mean over rows, in nats per row; higher is better."""
+        return float(np.mean(self.values))
+
+    @property
+    def se(self) -> float:
+        """Standard error of `elpd` over held-out rows, in nats; NaN for a single row."""
+        return _standard_error(self.values)
+
+
+def compare(densities: Mapping[str, Density], *, reference: str | None = None) -> pd.DataFrame:
+    """Puts held-out densities side by side, best first, in nats per row.
+
+    A lower bound that is ahead of an exact value is ahead for certain, up to its Monte Carlo error and
+    the sampling error `dse`. One that is behind may be behind only by the gap of the bound.
+
+    Args:
+        densities: Model names and their densities of the same test rows.
+        reference: The model that the others are subtracted from; the best one if None.
+
+    Returns:
+        A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
+        `dse` (paired standard error of `diff`), `kind`, `draws`, `monte_carlo_se` (of the mean) and
+        `khat_high` (share of rows with k-hat above 0.7; NaN where there is none).
+
+    Raises:
+        InputError: No density, an unknown reference, values that are not finite, or densities that
+            differ in their test rows, their columns or which of them carry a probability mass.
+
+    >>> rows = dict(kind="exact", checksum="ab12", columns=("x",), discrete=(False,))
+    >>> narrow, wide = (Density(values=np.array(v), **rows) for v in ([0.0, 0.0], [4.0, 0.0]))
+    >>> print(compare({"narrow": narrow, "wide": wide})[["diff", "dse"]].to_dict("index"))
+    {'wide': {'diff': 0.0, 'dse': 0.0}, 'narrow': {'diff': -2.0, 'dse': 2.0}}
+    """
+    _refuse_empty_or_infinite(densities)
+    _refuse_incomparable(densities)
+    best = max(densities, key=lambda name: densities[name].elpd)
+    chosen = best if reference is None else reference
+    if chosen not in densities:
+        raise InputError(f"expected a reference among {_listed(densities)}, got {chosen!r}")
+    table = pd.DataFrame(
+        [_row(density, densities[chosen]) for density in densities.values()],
+        index=pd.Index(list(densities), name="model"),
+    )
+    return table.sort_values("elpd", ascending=False, kind="stable")
+
+
+def _row(density: Density, reference: Density) -> dict[str, object]:
+    difference = density.values - reference.values
+    return {
+        "elpd": density.elpd,
+        "se": density.se,
+        "diff": float(np.mean(difference)),
+        "dse": _standard_error(difference),
+        "kind": density.kind,
+        "draws": density.draws,
+        "monte_carlo_se": density.mean_se,
+        "khat_high": _share_unreliable(density.khat),
+    }
+
+
+def _standard_error(values: Float[np.ndarray, " rows"]) -> float:
+    rows = len(values)
+    return float(np.std(values, ddof=1) / np.sqrt(rows)) if rows > 1 else float("nan")
+
+
+def _share_unreliable(khat: Float[np.ndarray, " rows"] | None) -> float:
+    if khat is None or np.isnan(khat).all():
+        return float("nan")
+    return float(np.mean(khat[~np.isnan(khat)] > UNRELIABLE_KHAT))
+
+
+def _refuse_empty_or_infinite(densities: Mapping[str, Density]) -> None:
+    if not densities:
+        raise InputError("expected at least one density to compare, got none")
+    for name, density in densities.items():
+        wrong = np.flatnonzero(~np.isfinite(density.values))
+        if len(wrong):
+            value, row = density.values[wrong[0]], wrong[0]
+            raise InputError(f"expected finite log densities, got {value} for {name!r} at row {row}")
+
+
+def _refuse_incomparable(densities: Mapping[str, Density]) -> None:
+    _refuse_difference(densities, "number of test rows", lambda density: len(density.values))
+    _refuse_difference(densities, "columns", lambda density: density.columns)
+    for position, column in enumerate(next(iter(densities.values())).columns):
+        _refuse_difference(
+            densities,
+            f"nature of column {column!r}",
+            lambda density, at=position: "pmf" if density.discrete[at] else "pdf",
+        )
+    _refuse_difference(densities, "test rows (checksum)", lambda density: density.checksum)
+
+
+def _refuse_difference(densities: Mapping[str, Density], what: str, answer: Callable[[Density], Hashable]) -> None:
+    groups: dict[Hashable, list[str]] = {}
+    for name, density in densities.items():
+        groups.setdefault(answer(density), []).append(name)
+    if len(groups) > 1:
+        sides = "; ".join(f"{value!r} for {_listed(names)}" for value, names in groups.items())
+        raise InputError(f"expected the same {what} in every density, got {sides}")
+
+
+def _listed(names: Mapping[str, Density] | list[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,22 @@
+"""Floor 2: the families, each a Pyro model and guide."""
+
+from ppl_models.families.autoencoder import Autoencoder
+from ppl_models.families.family import Amortised, Draws, Exact, Family
+from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
+from ppl_models.families.mixture import ClassProduct, Features
+from ppl_models.families.naive_bayes import NaiveBayes
+from ppl_models.families.vae import VAE
+
+__all__ = [
+    "VAE",
+    "Amortised",
+    "Autoencoder",
+    "ClassProduct",
+    "Draws",
+    "Exact",
+    "Family",
+    "Features",
+    "GaussianMixture",
+    "Mixture",
+    "NaiveBayes",
+]

@@ -1,0 +1,123 @@
+"""What a family is: a Pyro model and guide, the schema they describe, and what inference may ask of them.
+
+**How to add a family.** Write one file in this folder. Its docstring tells the generative story in mathematics, a
+table of symbol, site and shape, the limits and the references. Then:
+
+1. ``Model(nn.Module)``, whose ``forward(batch, rows)`` samples the story in Pyro: everything about rows inside
+   ``rows_plate(batch, rows)``, so that a minibatch's ELBO is unbiased for all rows;
+2. ``Guide(nn.Module)``, with the same signature and the same latent sites in the same order;
+3. a subclass of ``Exact``, ``Amortised`` or plain ``Family`` that pairs them and fills in the abstract methods.
+
+Parameters are plain ``nn.Parameter``s: no ``pyro.param``, no ``pyro.module``, no store. Then add a line to
+``families/__init__.py``, an entry to ``tests/cases.py`` and a row to the README's table; the laws in ``tests/`` run on
+it by themselves, and nothing changes in inference, evaluation or reports.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyro
+import torch
+from jaxtyping import Float, Int
+from pyro.infer import ELBO, Trace_ELBO
+from torch import Tensor, nn
+
+from ppl_models.datasets import Dataset, Preparation, Schema
+from ppl_models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rows drawn from a model: prepared values and, if the model has named classes, their codes."""
+
+    values: Float[Tensor, "rows columns"]
+    labels: Int[Tensor, " rows"] | None = None
+
+
+class Family(nn.Module):
+    """A model and its guide, described by a schema.
+
+    Attributes:
+        schema: what a row's columns are.
+        model: a Pyro model ``(batch, rows) -> None``.
+        guide: its guide, of the same signature.
+        elbo: the class of Pyro's ELBO estimator that suits the pair.
+    """
+
+    model: Callable[[Dataset, int], None]
+    guide: Callable[[Dataset, int], None]
+    elbo: type[ELBO] = Trace_ELBO
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__()
+        self.schema = schema
+        self.register_buffer("loc", torch.zeros(len(schema.columns), dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(len(schema.columns), dtype=torch.float64))
+
+    @property
+    def preparation(self) -> Preparation:
+        """The map to raw units of the rows that the family was fitted to."""
+        return Preparation(self.schema, self.loc, self.scale)
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation of the training rows.
+
+        Raises:
+            InputError: the rows are described by another schema.
+        """
+        if train.schema != self.schema:
+            raise InputError(
+                f"{type(self).__name__}: expected rows of the columns {', '.join(self.schema.names)} and "
+                f"their kinds, got {', '.join(train.schema.names)}"
+            )
+        self.loc.copy_(train.loc)
+        self.scale.copy_(train.scale)
+
+    def require(self, batch: Dataset) -> None:
+        """Refuse rows that were not prepared as the training rows were.
+
+        Raises:
+            InputError: another schema, or a preparation learned from other rows.
+        """
+        if batch.schema != self.schema:
+            raise InputError(
+                f"{type(self).__name__}: expected the columns {', '.join(self.schema.names)}, "
+                f"got {', '.join(batch.schema.names)}"
+            )
+        if not (torch.equal(batch.loc, self.loc) and torch.equal(batch.scale, self.scale)):
+            raise InputError(
+                f"{type(self).__name__}: expected rows prepared by the preparation of its training rows, "
+                "got rows of another preparation, or the family was never fitted"
+            )
+
+    @abstractmethod
+    def initialise(self, train: Dataset, *, seed: int) -> None:
+        """Start all parameters afresh for these rows; call it after ``adopt``."""
+
+    @abstractmethod
+    def draw(self, rows: int) -> Draws:
+        """Rows from the fitted model, under torch's current random state."""
+
+
+class Exact(Family):
+    """A family whose log density of a row is a closed form under its guide."""
+
+    @abstractmethod
+    def log_prob(self, batch: Dataset) -> Float[Tensor, " rows"]:
+        """Log density of the prepared rows with every latent and parameter integrated out, nats."""
+
+
+class Amortised(Family):
+    """A family whose log density of a row is bounded from below by importance weights from its guide."""
+
+    latent: int
+
+    @abstractmethod
+    def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws latent"]) -> Float[Tensor, "draws rows"]:
+        """log p(x, z) − log q(z given x) in nats at z = the guide's answer to this standard normal noise."""
+
+
+def rows_plate(batch: Dataset, rows: int) -> pyro.plate:
+    """The plate of rows, of which a batch is a subsample: its log densities count rows / batch times."""
+    return pyro.plate("rows", rows, subsample=torch.arange(len(batch), device=batch.values.device), dim=-1)

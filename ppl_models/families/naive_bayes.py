@@ -1,0 +1,46 @@
+"""Naive Bayes: columns independent given a class that is seen in training, or one class for all rows.
+
+    class probabilities ~ Dirichlet(1, ..., 1)
+    θ_k                 ~ conjugate prior of each column
+    y_i                 ~ Categorical(class probabilities)         observed where the label is known
+    x_id | y_i          ~ p(x | θ_{y_i, d})                        normal, log-normal, Poisson, Bernoulli or categorical
+
+Labelled, it is a classifier and a density at once: p(x) sums the class out, and a row whose label is missing in
+training is summed over as well. Unlabelled, it is the lecture's generator: every column by itself, one class. The
+sites, shapes and references are those of ``mixture.py``. With all labels known the guide holds the exact posterior,
+so the ELBO is the log evidence. Limit: columns that vary together within a class are counted as independent.
+"""
+
+from ppl_models.datasets import Dataset, Schema
+from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.errors import InputError
+from ppl_models.families.mixture import ClassProduct
+
+
+class NaiveBayes(ClassProduct):
+    """Naive Bayes over mixed columns.
+
+    Args:
+        schema: what the columns are.
+        labelled: whether the schema's label is the class; by default it is if there is one. False makes one class
+            of all rows.
+
+    >>> from ppl_models.datasets import Column, Schema
+    >>> NaiveBayes(Schema((Column("dollars", "real"),))).classes
+    1
+    """
+
+    def __init__(self, schema: Schema, *, labelled: bool | None = None) -> None:
+        labelled = schema.label is not None if labelled is None else labelled
+        if labelled and schema.label is None:
+            raise InputError("NaiveBayes: labelled=True needs a schema with a label, got one without")
+        super().__init__(schema, schema.classes if labelled else 1, labelled=labelled, covariance="diagonal")
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation; a labelled model needs rows of known class."""
+        super().adopt(train)
+        if self.labelled and bool((train.labels == UNKNOWN).all()):
+            raise InputError(
+                f"NaiveBayes: label {self.schema.label.name!r}: expected some known classes, all "
+                f"{len(train)} training rows miss it; labelled=False fits without"
+            )

@@ -1,0 +1,134 @@
+"""``fit``: one call for every family, and what it returns."""
+
+import math
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ppl_models.datasets import Dataset
+from ppl_models.errors import InputError
+from ppl_models.families import ClassProduct, Family
+from ppl_models.inference.bounds import estimate_elbo, raw_units
+from ppl_models.inference.gradient import Gradient, climb
+from ppl_models.inference.natural import NaturalGradient, ascend
+
+PROGRESS_AFTER = 2.0
+
+
+class FitWarning(UserWarning):
+    """A fit that ended before it was done."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted family and how it came to be.
+
+    Attributes:
+        family: the fitted family, in its best state.
+        elbo: the training ELBO, nats per row, raw units, higher is better.
+        history: columns step, train_elbo, validation_elbo (NaN where not evaluated), nats per row, raw units.
+        restarts: columns restart, elbo (nats per row, raw units), one row for each start.
+        stop: why the fit ended, in words.
+        converged: whether it ended by its rule and not by the limit on steps or a number that is none.
+        seed: the seed it was given.
+        seconds: wall time.
+    """
+
+    family: Family
+    elbo: float
+    history: pd.DataFrame
+    restarts: pd.DataFrame
+    stop: str
+    converged: bool
+    seed: int
+    seconds: float
+
+
+def fit(
+    family: Family,
+    train: Dataset,
+    validation: Dataset | None = None,
+    *,
+    seed: int,
+    method: NaturalGradient | Gradient | None = None,
+) -> Fit:
+    """Fit a family, from scratch, to training rows.
+
+    Conjugate families are fitted by natural gradients unless told otherwise: all restarts side by side, until no
+    restart gains more than the tolerance in a pass. The others are fitted by gradients, until the validation ELBO has
+    not risen for ``patience`` evaluations, and the best state is kept; without validation rows one cycle of the rate
+    is run to its end. An ELBO that is not a number ends the fit at once with a FitWarning, in the last good state.
+
+    Args:
+        family: the family; its parameters are replaced.
+        train: the training rows.
+        validation: rows of the same preparation to stop by; conjugate families do not need them.
+        seed: the seed of starts, batches and noise.
+        method: settings; the family's own choice if None.
+
+    Raises:
+        InputError: rows that do not suit the family, or natural gradients for a family that is not conjugate.
+
+    >>> from ppl_models import GaussianMixture, fit, load, prepare
+    >>> table = load("fast_food_spending")
+    >>> rows = prepare(table.frame, table.schema)(table.frame)
+    >>> round(fit(GaussianMixture(table.schema, components=2), rows, seed=0).elbo, 3)
+    -3.693
+    """
+    started = time.perf_counter()
+    if method is None:
+        method = NaturalGradient() if isinstance(family, ClassProduct) else Gradient()
+    family.adopt(train)
+    if validation is not None:
+        family.require(validation)
+    if isinstance(method, NaturalGradient):
+        outcome = _natural(family, train, method, seed)
+    else:
+        outcome = _gradient(family, train, validation, method, seed)
+    result = Fit(family, *outcome, seed=seed, seconds=time.perf_counter() - started)
+    if not result.converged:
+        warnings.warn(f"{type(family).__name__}: {result.stop}", FitWarning, stacklevel=2)
+    return result
+
+
+def _natural(family: Family, train: Dataset, method: NaturalGradient, seed: int) -> tuple:
+    """A natural-gradient fit as the fields of a Fit."""
+    if not isinstance(family, ClassProduct):
+        raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
+    ascent = ascend(family, train, method=method, seed=seed)
+    family.guide.set_natural(ascent.natural)
+    elbos = raw_units(ascent.elbo, train).cpu().numpy()
+    steps = np.arange(1, len(elbos) + 1)
+    history = pd.DataFrame({"step": steps, "train_elbo": elbos.max(1), "validation_elbo": math.nan})
+    restarts = pd.DataFrame({"restart": np.arange(elbos.shape[1]), "elbo": elbos[-1]})
+    stop = (
+        f"no restart gained {method.tolerance:g} nats per row in pass {len(elbos)}"
+        if ascent.converged
+        else f"reached its limit of {method.steps} passes"
+        if ascent.finite
+        else f"non-finite ELBO in pass {len(elbos)}, site 'component'"
+    )
+    return float(np.nanmax(elbos[-1 if ascent.finite else -2 :])), history, restarts, stop, ascent.converged
+
+
+def _gradient(family: Family, train: Dataset, validation: Dataset | None, method: Gradient, seed: int) -> tuple:
+    """A gradient fit as the fields of a Fit."""
+    family.initialise(train, seed=seed)
+    with tqdm(
+        total=method.steps,
+        desc=type(family).__name__,
+        unit="step",
+        delay=PROGRESS_AFTER,
+        leave=False,
+        file=sys.stderr,
+        disable=None,
+    ) as bar:
+        descent = climb(family, train, validation, method=method, seed=seed, progress=bar.update)
+    elbo = estimate_elbo(family, train, seed=seed).mean
+    history = pd.DataFrame(descent.history, columns=["step", "train_elbo", "validation_elbo"])
+    return elbo, history, pd.DataFrame({"restart": [0], "elbo": [elbo]}), descent.stop, descent.converged

@@ -1,0 +1,121 @@
+"""Natural-gradient SVI for conjugate families: coordinate ascent in batches, all restarts at once.
+
+A step moves the natural parameters of q(θ) towards those that are optimal for the batch's responsibilities, by a rate
+ρ (Hoffman, Blei, Wang and Paisley 2013, https://jmlr.org/papers/v14/hoffman13a.html). On all rows with ρ = 1 it is
+coordinate ascent and the ELBO never falls; on batches ρ = (t + 20)^−0.6 is a Robbins-Monro sequence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ppl_models.datasets import Dataset
+from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.families import ClassProduct, Features
+
+CHECK_EVERY = 5
+DELAY, FORGETTING = 20.0, 0.6
+
+
+@dataclass(frozen=True)
+class NaturalGradient:
+    """How a conjugate family is fitted by natural gradients.
+
+    Attributes:
+        restarts: starts that are run side by side; the one with the best ELBO is kept.
+        steps: at most so many passes over all rows.
+        tolerance: stop when no restart gained more than this in a pass, nats per row.
+        batch_size: None for coordinate ascent on all rows; else rows a batch, for ``epochs`` passes before it.
+        epochs: passes in batches.
+    """
+
+    restarts: int = 8
+    steps: int = 1000
+    tolerance: float = 1e-7
+    batch_size: int | None = None
+    epochs: int = 5
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What natural-gradient steps came to.
+
+    Attributes:
+        natural: (classes, natural) of the best restart, in canonical order.
+        elbo: (passes, restarts) ELBO of all rows in nats, prepared units.
+        converged: whether the tolerance was reached.
+        finite: whether every ELBO of the last pass was a number.
+    """
+
+    natural: Float[Tensor, "classes natural"]
+    elbo: Float[Tensor, "passes restarts"]
+    converged: bool
+    finite: bool
+
+
+@torch.no_grad()
+def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, seed: int) -> Ascent:
+    """Run natural-gradient steps to convergence.
+
+    Args:
+        family: a conjugate family that has adopted the training rows.
+        train: the training rows.
+        method: restarts, steps, tolerance, batches.
+        seed: the seed of the starts and of the order of batches.
+    """
+    features = family.features(train)
+    start = family.start(train, restarts=method.restarts, seed=seed)
+    natural = family.posterior(features, start)
+    if method.batch_size is not None and method.batch_size < len(train):
+        natural = _in_batches(family, features, natural, method=method, order=_batches(len(train), method, seed))
+    elbos: list[Tensor] = []
+    previous, converged, finite = natural, False, True
+    for step in range(method.steps):
+        elbo, responsibilities = bound(family, features, natural)
+        elbos.append(elbo)
+        if step % CHECK_EVERY == 0 or step < CHECK_EVERY:
+            finite = bool(torch.isfinite(elbo).all())
+            converged = finite and step > 0 and float((elbo - elbos[-2]).max()) <= method.tolerance * train.total_weight
+            if converged or not finite:
+                break
+            previous = natural
+        natural = family.posterior(features, responsibilities)
+    history = torch.stack(elbos)
+    kept = natural if finite else previous
+    best = history[-1 if finite else max(len(history) - 2, 0)].nan_to_num(-torch.inf).argmax()
+    return Ascent(family.arrange(kept[best]), history, converged, finite)
+
+
+def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:
+    """The ELBO of all rows, (restarts,) nats, and the responsibilities that it is for."""
+    joint = family.expected_log_joint(features, natural)
+    unknown = features.labels == UNKNOWN
+    told = joint.gather(-1, features.labels.clamp(min=0).expand(joint.shape[:-1])[..., None])[..., 0]
+    local = torch.where(unknown, joint.logsumexp(-1), told)
+    onehot = torch.nn.functional.one_hot(features.labels.clamp(min=0), joint.shape[-1]).to(joint)
+    responsibilities = torch.where(unknown[:, None], joint.softmax(-1), onehot)
+    return (local * features.weights).sum(-1) - family.divergence(natural), responsibilities
+
+
+def _in_batches(
+    family: ClassProduct, features: Features, natural: Tensor, *, method: NaturalGradient, order: Iterator[Tensor]
+) -> Tensor:
+    """Robbins-Monro steps on batches, for ``epochs`` passes."""
+    total = float(features.weights.sum())
+    for step, rows in enumerate(order):
+        batch = features[rows]
+        _, responsibilities = bound(family, batch, natural)
+        rate = (step + DELAY) ** -FORGETTING
+        target = family.posterior(batch, responsibilities, total / float(batch.weights.sum()))
+        natural = (1 - rate) * natural + rate * target
+    return natural
+
+
+def _batches(rows: int, method: NaturalGradient, seed: int) -> Iterator[Tensor]:
+    """The rows of each batch, in a new order every pass."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(method.epochs):
+        yield from torch.randperm(rows, generator=generator).split(method.batch_size)

@@ -1,0 +1,29 @@
+"""Answers become pages: figures, and reports that are one folder each and need no network."""
+
+from ppl_models.reports.canvas import to_svg
+from ppl_models.reports.figures import (
+    bound_ladder,
+    density_overlay,
+    elbo_curves,
+    elpd_intervals,
+    khat_histogram,
+    parameter_intervals,
+)
+from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
+from ppl_models.reports.report import Report, write_index
+
+__all__ = [
+    "Report",
+    "bound_ladder",
+    "category_shares",
+    "density_overlay",
+    "elbo_curves",
+    "elpd_intervals",
+    "image_grid",
+    "khat_histogram",
+    "latent_grid",
+    "parameter_intervals",
+    "sample_pairs",
+    "to_svg",
+    "write_index",
+]

@@ -1,0 +1,166 @@
+"""A report: one folder with a page, its tables, figures and draws, and a record of how they were made."""
+
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+import xarray as xr
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from ppl_models.errors import InputError
+from ppl_models.reports.canvas import to_svg
+from ppl_models.reports.folders import MARK, RECORD, read_record, replaced_folder
+from ppl_models.reports.parts import Draws, Picture, Table, Text
+
+PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
+PAGE = "index.html"
+
+
+@dataclass
+class Report:
+    """A page that is built part by part and written at once.
+
+    Attributes:
+        title: Title of the page.
+        summary: The answer in a sentence or two; also shown where reports are listed.
+        seed: The seed that every number of the report follows from.
+
+    >>> report = Report("Faithful", summary="Two components are enough.", seed=0)
+    >>> report.text("The data", "Eruptions of one geyser.")
+    >>> [part.heading for part in report.parts]
+    ['The data']
+    """
+
+    title: str
+    summary: str = field(kw_only=True)
+    seed: int = field(kw_only=True)
+    parts: list[Text | Table | Picture | Draws] = field(default_factory=list, init=False)
+    sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
+
+    def text(self, heading: str, body: str) -> None:
+        """Adds a heading and, under it, paragraphs that a blank line sets apart."""
+        self.parts.append(Text(heading, body))
+
+    def table(self, name: str, frame: pd.DataFrame, *, caption: str, digits: int = 3) -> None:
+        """Adds a table: on the page to some digits, in tables/NAME.csv in full."""
+        self.parts.append(Table(self._new("table", name), frame.copy(), caption, digits))
+
+    def figure(self, name: str, figure: Figure, *, caption: str, alt: str) -> None:
+        """Adds a figure as it is now: on the page, in figures/NAME.svg and in figures/NAME.png.
+
+        Args:
+            name: Name of its files.
+            figure: The figure; its layout is fixed by this.
+            caption: What is to be seen in it, and what that means.
+            alt: What it shows, for those who do not see it.
+        """
+        drawing = to_svg(figure, name=self._new("figure", name))
+        pixels = BytesIO()
+        figure.savefig(pixels, format="png", dpi=150, metadata={"Software": None})
+        self.parts.append(Picture(name, drawing, pixels.getvalue(), caption, alt))
+
+    def draws(self, name: str, dataset: xr.Dataset) -> None:
+        """Adds posterior draws as draws/NAME.nc, which `arviz.from_netcdf` opens."""
+        self.parts.append(Draws(self._new("draws", name), dataset))
+
+    def data(self, name: str, checksum: str, rows: int) -> None:
+        """Records what data the numbers are about: the SHA-256 of its rows and how many there are."""
+        self.sources[name] = {"checksum": checksum, "rows": rows}
+
+    def write(self, folder: Path, *, seconds: float | None = None) -> Path:
+        """Writes the report and returns its page, FOLDER/index.html.
+
+        The folder is whole or not there: a failure leaves what was in its place untouched.
+
+        Args:
+            folder: New, empty, or a former report, which is replaced.
+            seconds: Wall-clock time that the run took, for the record.
+
+        Raises:
+            InputError: The folder holds something else or cannot be written.
+        """
+        record = self._record(seconds)
+        with replaced_folder(folder) as place:
+            for part in self.parts:
+                part.save(place)
+            page = _render("report.html.j2", report=self, record=record)
+            (place / PAGE).write_text(page, encoding="utf-8")
+            (place / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        return folder / PAGE
+
+    def _new(self, kind: str, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            raise InputError(f"expected a {kind} name of letters, digits, _ and -, got {name!r}")
+        if any(part.kind == kind and part.name == name for part in self.parts):
+            raise InputError(f"expected a new {kind} name, got {name!r} twice")
+        return name
+
+    def _record(self, seconds: float | None) -> dict[str, object]:
+        return {
+            MARK: _version("ppl_models"),
+            "title": self.title,
+            "summary": self.summary,
+            "command": shlex.join(sys.argv),
+            "seed": self.seed,
+            "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            "data": self.sources,
+            "seconds": seconds,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def write_index(folder: Path, reports: Mapping[str, Path], *, title: str) -> Path:
+    """Writes FOLDER/index.html, a page that links some reports with their titles and summaries.
+
+    Args:
+        folder: Where the page goes; made if it is not there.
+        reports: For each label the folder of a report, or its page.
+        title: Title of the page.
+
+    Raises:
+        InputError: A folder holds no report, or the page cannot be written.
+    """
+    entries = []
+    for label, path in reports.items():
+        report = path.parent if path.name == PAGE else path
+        link = quote(Path(os.path.relpath(report / PAGE, folder)).as_posix())
+        entries.append({"label": label, "link": link, "record": read_record(report)})
+    text = _render("index.html.j2", title=title, entries=entries)
+    page, temporary = folder / PAGE, folder / f".{PAGE}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(page)
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written, got {folder}: {error}") from error
+    return page
+
+
+def _render(template: str, **values: object) -> str:
+    pages = Environment(
+        loader=PackageLoader("ppl_models.reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template(template).render(**values)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,97 @@
+"""Densities are compared on one scale, and only if they are densities of the same thing."""
+
+import numpy as np
+import pytest
+
+from ppl_models.errors import InputError
+from ppl_models.evaluation import Density, compare
+
+
+def density(values, **changes):
+    facts = {"kind": "exact", "checksum": "ab12", "columns": ("x", "n"), "discrete": (False, True)}
+    return Density(values=np.asarray(values, dtype=np.float64), **(facts | changes))
+
+
+@pytest.fixture
+def normals():
+    random = np.random.default_rng(0)
+    locs = {"a": -2.0, "b": -1.0, "c": -3.0}
+    return {name: density(random.normal(loc, 1.0, 200)) for name, loc in locs.items()}
+
+
+def test_elpd_and_se_are_the_mean_and_its_standard_error(normals):
+    values = normals["a"].values
+    by_hand = (sum((values - sum(values) / 200) ** 2) / 199 / 200) ** 0.5
+    assert normals["a"].elpd == pytest.approx(sum(values) / 200)
+    assert normals["a"].se == pytest.approx(by_hand)
+
+
+def test_the_best_model_comes_first_and_is_the_reference(normals):
+    table = compare(normals)
+    assert list(table.index) == ["b", "a", "c"]
+    assert table.loc["b", ["diff", "dse"]].tolist() == [0.0, 0.0]
+
+
+def test_differences_are_taken_from_the_named_reference(normals):
+    table = compare(normals, reference="c")
+    assert table.loc["a", "diff"] == pytest.approx(normals["a"].elpd - normals["c"].elpd)
+
+
+def test_dse_is_the_paired_standard_error(normals):
+    paired = density(normals["b"].values + 0.5 * np.tile([1.0, -1.0], 100))
+    table = compare({"b": normals["b"], "paired": paired}, reference="b")
+    assert table.loc["paired", "dse"] == pytest.approx(0.5 * (200 / 199) ** 0.5 / 200**0.5)
+
+
+def test_a_constant_shift_has_no_paired_error(normals):
+    shifted = density(normals["b"].values - 1.0)
+    table = compare({"b": normals["b"], "shifted": shifted})
+    assert table.loc["shifted", "dse"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_share_of_unreliable_rows_leaves_out_the_unknown_ones():
+    khat = np.array([-np.inf, 0.71, 0.7, np.nan])
+    table = compare({"bound": density(np.zeros(4), kind="lower bound", khat=khat, draws=50, mean_se=0.2)})
+    assert table.loc["bound", "khat_high"] == pytest.approx(1 / 3)
+    assert table.loc["bound", ["kind", "draws", "monte_carlo_se"]].tolist() == ["lower bound", 50, 0.2]
+
+
+def test_exact_densities_have_no_share_of_unreliable_rows(normals):
+    assert compare(normals)["khat_high"].isna().all()
+
+
+def test_a_single_row_has_no_standard_error():
+    assert np.isnan(compare({"a": density([-1.0])}).loc["a", "se"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checksum": "cd34"}, r"same test rows \(checksum\).*'ab12' for 'a'; 'cd34' for 'b'"),
+        ({"values": [0.0]}, "same number of test rows.*2 for 'a'; 1 for 'b'"),
+        ({"columns": ("x", "m")}, r"same columns.*\('x', 'n'\) for 'a'; \('x', 'm'\) for 'b'"),
+        ({"discrete": (False, False)}, "nature of column 'n'.*'pmf' for 'a'; 'pdf' for 'b'"),
+        ({"values": [0.0, np.nan]}, "finite log densities, got nan for 'b' at row 1"),
+        ({"values": [-np.inf, 0.0]}, "finite log densities, got -inf for 'b' at row 0"),
+    ],
+)
+def test_what_differs_is_refused_by_name(changes, message):
+    with pytest.raises(InputError, match=message):
+        compare({"a": density([0.0, 1.0]), "b": density(**({"values": [0.0, 1.0]} | changes))})
+
+
+def test_an_unknown_reference_is_refused(normals):
+    with pytest.raises(InputError, match="reference among 'a', 'b', 'c', got 'd'"):
+        compare(normals, reference="d")
+
+
+def test_nothing_to_compare_is_refused():
+    with pytest.raises(InputError, match="at least one density"):
+        compare({})
+
+
+def test_a_density_answers_for_its_rows_and_for_every_column():
+    with pytest.raises(InputError, match="at least one held-out row"):
+        density([])
+    with pytest.raises(InputError, match="got 1 for 2"):
+        density([0.0], discrete=(True,))
