@@ -1,6 +1,7 @@
 """Floor 1: the only networks."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: Sequence[int], activation: type[nn.Module] = nn.SiLU) -> None:
         super().__init__()
         sizes = [inputs, *hidden]
-        layers = [(nn.Linear(before, after), activation()) for before, after in zip(sizes, sizes[1:], strict=False)]
+        layers = [(nn.Linear(before, after), activation()) for before, after in pairwise(sizes)]
         self.layers = nn.Sequential(*(part for pair in layers for part in pair))
         self.width = sizes[-1]
 

@@ -43,10 +43,8 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
     family.require(data)
     elbo = make_elbo(family)
     with seeded(seed), pyro.validation_enabled(False):
-        losses = torch.tensor(
-            [elbo.loss(family.model, family.guide, data, len(data)) for _ in range(particles)], dtype=torch.float64
-        )
-    values = raw_units(-losses, data)
+        losses = [elbo.loss(family.model, family.guide, data, len(data)) for _ in range(particles)]
+    values = raw_units(-torch.tensor(losses, dtype=torch.float64), data)
     return Estimate(float(values.mean()), float(values.std(correction=min(1, particles - 1)) / particles**0.5))
 
 
