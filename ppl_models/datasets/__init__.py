@@ -2,7 +2,7 @@
 
 from ppl_models.datasets.bundled import Bundled, load
 from ppl_models.datasets.dataset import Dataset
-from ppl_models.datasets.preparation import Preparation, prepare
+from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema, infer_schema
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform, read
@@ -12,12 +12,14 @@ __all__ = [
     "Column",
     "Dataset",
     "Preparation",
+    "Prepared",
     "Schema",
     "Split",
     "conform",
     "infer_schema",
     "load",
     "prepare",
+    "prepare_split",
     "read",
     "split",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppl_models.datasets.dataset import UNKNOWN, Dataset
 from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform
 from ppl_models.errors import InputError
 
@@ -159,3 +160,47 @@ def _checksum(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256("\x1f".join(frame.columns).encode())
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table's three parts, raw and prepared, and the preparation learned from the first.
+
+    Attributes:
+        frames: the raw rows of each part.
+        preparation: learned from the training rows.
+        train: prepared training rows.
+        validation: prepared validation rows.
+        test: prepared test rows.
+    """
+
+    frames: Split
+    preparation: Preparation
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+def prepare_split(
+    frame: pd.DataFrame, schema: Schema | None = None, *, seed: int, stratify: str | None = None
+) -> Prepared:
+    """Split a table, learn the preparation from its training rows, and prepare all three parts.
+
+    Args:
+        frame: the table, rows by columns.
+        schema: what the columns are; inferred from the whole table if None.
+        seed: the seed of the split.
+        stratify: a column whose values keep their shares in each part.
+
+    Raises:
+        InputError: what ``split``, ``prepare`` and the preparation refuse.
+
+    >>> from ppl_models import load
+    >>> len(prepare_split(load("iris").frame, load("iris").schema, seed=0).test)
+    38
+    """
+    schema = infer_schema(frame) if schema is None else schema
+    frames = split(conform(frame, schema), seed=seed, stratify=stratify)
+    preparation = prepare(frames.train, schema)
+    train, validation, test = (preparation(part) for part in (frames.train, frames.validation, frames.test))
+    return Prepared(frames, preparation, train, validation, test)

@@ -25,14 +25,12 @@ inference, https://jmlr.org/papers/v14/hoffman13a.html.
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float, Int
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
-from sklearn.cluster import kmeans_plusplus
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
@@ -40,6 +38,7 @@ from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import ConjugateRow, Covariance
 from ppl_models.errors import InputError
 from ppl_models.families.family import Draws, Exact, rows_plate
+from ppl_models.families.starts import embed, nearest_centres, one_hot
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ class Model(nn.Module):
 
     def parameters_from(self, natural: Float[Tensor, "classes natural"]) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Sample the weights and each block's θ; the guide calls this with its own natural parameters."""
-        weights = pyro.sample("weights", dist.Dirichlet(natural[:, -1]))
+        weights = pyro.sample("weights", dist.Dirichlet(natural[..., -1]))
         with pyro.plate("classes", self.classes, dim=-1):
-            return weights, [block.sample(part) for block, part in self.row.parts(natural[:, :-1])]
+            return weights, [block.sample(part) for block, part in self.row.parts(natural[..., :-1])]
 
     def forward(self, batch: Dataset, rows: int) -> None:
         """Sample the story with the batch's cells, and known classes, observed."""
@@ -218,8 +217,8 @@ class ClassProduct(Exact):
         if self.classes == 1 or bool((labels != UNKNOWN).any()):
             member = torch.zeros_like(labels) if self.classes == 1 else labels
             return one_hot(member, self.classes).to(train.values)[None]
-        table = _embed(train)
-        return torch.stack([_nearest_centres(table, self.classes, seed + restart) for restart in range(restarts)])
+        table = embed(train)
+        return torch.stack([nearest_centres(table, self.classes, seed + restart) for restart in range(restarts)])
 
     def posterior(
         self, features: Features, responsibilities: Float[Tensor, "restarts rows classes"], scale: float = 1.0
@@ -267,31 +266,3 @@ class ClassProduct(Exact):
         natural = self.guide.natural().detach()
         member = dist.Categorical(probs=natural[:, -1]).sample((rows,))
         return Draws(self.row.draw(natural[member, :-1]), member if self.labelled else None)
-
-
-def one_hot(labels: Int[Tensor, " rows"], classes: int) -> Float[Tensor, "rows classes"]:
-    """One where a row's class is known, zeros where it is not."""
-    return (labels[:, None] == torch.arange(classes, device=labels.device)).double()
-
-
-def _embed(train: Dataset) -> np.ndarray:
-    """Rows as points whose distances treat the columns alike: standardised numbers, indicators for categories."""
-    parts = []
-    for index, column in enumerate(train.schema.columns):
-        cell, seen = train.values[:, index], train.observed[:, index]
-        if column.continuous:
-            parts.append(cell[:, None])
-        elif column.kind == "count":
-            root = 2 * (cell.sqrt() - train.scale[index].sqrt())
-            parts.append(torch.where(seen, root, 0.0)[:, None])
-        else:
-            indicator = nn.functional.one_hot(cell.long(), column.cardinality).double()
-            parts.append(torch.where(seen[:, None], indicator - indicator[seen].mean(0), 0.0))
-    return torch.cat(parts, 1).numpy()
-
-
-def _nearest_centres(table: np.ndarray, classes: int, seed: int) -> Float[Tensor, "rows classes"]:
-    """Each row given to the nearest of k-means++ centres (Arthur and Vassilvitskii 2007)."""
-    centres, _ = kmeans_plusplus(table, classes, random_state=seed)
-    distances = torch.cdist(torch.tensor(table), torch.tensor(centres))
-    return one_hot(distances.argmin(-1), classes)

@@ -5,7 +5,7 @@ from ppl_models.inference.density import log_density
 from ppl_models.inference.fitting import Fit, FitWarning, fit
 from ppl_models.inference.gradient import Gradient
 from ppl_models.inference.natural import NaturalGradient
-from ppl_models.inference.posterior import density_band, parameter_draws, sample
+from ppl_models.inference.posterior import density_curve, parameter_draws, sample
 
 __all__ = [
     "Estimate",
@@ -13,7 +13,7 @@ __all__ = [
     "FitWarning",
     "Gradient",
     "NaturalGradient",
-    "density_band",
+    "density_curve",
     "estimate_elbo",
     "fit",
     "log_density",

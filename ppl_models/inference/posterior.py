@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Float
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
-from ppl_models.distributions import seeded
+from ppl_models.distributions import Conjugate, seeded
 from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, Family
+from ppl_models.inference.density import log_density
+from ppl_models.inference.refined import guide_draws, log_joint_given, refined_draws
 
 
 @torch.no_grad()
@@ -44,27 +45,33 @@ def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def parameter_draws(family: ClassProduct, draws: int, *, seed: int) -> xr.Dataset:
-    """Draws of a conjugate guide's parameters, in raw units.
+def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Dataset | None = None) -> xr.Dataset:
+    """Draws of a conjugate family's parameters, in raw units.
 
     Args:
         family: a fitted conjugate family.
         draws: how many.
         seed: the seed of the draws.
+        refine: the training rows, to draw from the posterior with the component summed out (``refined.py``) and not
+            from the guide, whose intervals are too narrow where components overlap.
 
     Returns:
-        Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those
-        of a positive column for its logarithm; correlation under a full covariance; rate of counts; probability of
-        each category, one variable a column.
+        Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those of
+        a positive column for its logarithm; correlation under a full covariance; rate of counts; probability of each
+        category, one variable a column. The attribute khat is that of the refinement, NaN without.
     """
-    natural = family.guide.natural()
-    batched = natural.expand(draws, *natural.shape)
-    with seeded(seed):
-        variables = {"weights": (("component",), torch.distributions.Dirichlet(batched[..., -1]).sample())}
-        for block, part in family.row.parts(batched[..., :-1]):
-            variables |= _RAW[block.site.split("_")[0]](family, block, part)
+    if refine is None:
+        with seeded(seed):
+            theta = guide_draws(family, draws)
+    else:
+        with torch.enable_grad():
+            theta = refined_draws(family, refine, draws, seed=seed)
+    variables = {"weights": (("component",), theta.sites["weights"])}
+    for block in family.row:
+        values = {name.split(".")[1]: value for name, value in theta.sites.items() if name.startswith(block.site + ".")}
+        variables |= _RAW[block.site.split("_")[0]](family, block, values)
     arrays = {name: (("chain", "draw", *dims), value.numpy()[None]) for name, (dims, value) in variables.items()}
-    return xr.Dataset(arrays, coords=_coordinates(family))
+    return xr.Dataset(arrays, coords=_coordinates(family), attrs={"khat": theta.khat})
 
 
 def _coordinates(family: ClassProduct) -> dict[str, list]:
@@ -83,9 +90,8 @@ def _coordinates(family: ClassProduct) -> dict[str, list]:
     }
 
 
-def _continuous(family: ClassProduct, block: torch.nn.Module, part: Tensor) -> dict[str, tuple[tuple, Tensor]]:
+def _continuous(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
     """Locations and scales of the normal columns in raw units."""
-    theta = block.sample(part)
     loc, scale = block.pick(family.loc), block.pick(family.scale)
     dims = ("component", "continuous_column")
     found = {"loc": (dims, theta["loc"] * scale + loc)}
@@ -97,17 +103,16 @@ def _continuous(family: ClassProduct, block: torch.nn.Module, part: Tensor) -> d
     return found | {"scale": (dims, deviation * scale), "correlation": (("component", "row", "column"), correlation)}
 
 
-def _counts(family: ClassProduct, block: torch.nn.Module, part: Tensor) -> dict[str, tuple[tuple, Tensor]]:
+def _counts(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
     """Rates of the count columns."""
-    return {"rate": (("component", "count_column"), block.sample(part)["rate"])}
+    return {"rate": (("component", "count_column"), theta["rate"])}
 
 
-def _categories(family: ClassProduct, block: torch.nn.Module, part: Tensor) -> dict[str, tuple[tuple, Tensor]]:
+def _categories(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
     """Probabilities of each column's categories."""
-    probabilities = block.sample(part)["probs"]
     names = [family.schema.names[index] for index in block.columns]
     return {
-        f"probability_{name}": (("component", f"{name}_category"), probabilities[..., index, :])
+        f"probability_{name}": (("component", f"{name}_category"), theta["probs"][..., index, :])
         for index, name in enumerate(names)
     }
 
@@ -116,35 +121,25 @@ _RAW = {"real": _continuous, "count": _counts, "categorical": _categories}
 
 
 @torch.no_grad()
-def density_band(
-    family: ClassProduct, grid: Dataset, *, seed: int, draws: int = 400, level: float = 0.9
-) -> Float[np.ndarray, "3 rows"]:
-    """The density of each row of a grid, and its credible band over the guide's parameters, in raw units.
+def density_curve(family: Family, grid: Dataset, *, seed: int, draws: int = 400, level: float = 0.9) -> pd.DataFrame:
+    """The density along a grid, and its credible band over a conjugate guide's parameters, in raw units.
 
     Args:
-        family: a fitted conjugate family.
+        family: a fitted family.
         grid: rows of its preparation at which the density is wanted.
-        seed: the seed of the parameter draws.
-        draws: how many.
+        seed: the seed of the draws.
+        draws: of the parameters for the band, or of importance draws a row for a bound, which has no band.
         level: the band's posterior probability.
 
     Returns:
-        Three rows: the predictive density, the band's low end, its high end; a density per raw unit, not in nats.
+        Columns density, low, high, one row a grid row: densities per raw unit, not in nats; low and high are NaN where
+        there is no band.
     """
-    with seeded(seed):
-        densities = _log_prob_draws(family, grid, draws) + grid.log_scale
-    tail = (1 - level) / 2
-    low, high = np.quantile(densities.exp().numpy(), [tail, 1 - tail], axis=0)
-    return np.stack([(family.log_prob(grid) + grid.log_scale).exp().numpy(), low, high])
-
-
-def _log_prob_draws(family: ClassProduct, grid: Dataset, draws: int) -> Float[Tensor, "draws rows"]:
-    """log p(x | θ) of each row for each draw of θ from the guide; draws and classes are one batch."""
-    natural = family.guide.natural()
-    weights = torch.distributions.Dirichlet(natural[:, -1]).sample((draws,))
-    member = torch.arange(draws * family.classes)[:, None]
-    joint = weights.log().flatten()[:, None]
-    for block, part in family.row.parts(natural[:, :-1].repeat(draws, 1)):
-        cells = block.likelihood(block.sample(part), member).log_prob(block.pick(grid.values))
-        joint = joint + (cells if cells.dim() == 2 else (cells * block.pick(grid.observed)).sum(-1))
-    return joint.unflatten(0, (draws, family.classes)).logsumexp(1)
+    low = high = np.full(len(grid), np.nan)
+    if isinstance(family, ClassProduct):
+        with seeded(seed):
+            theta = guide_draws(family, draws)
+        densities = (log_joint_given(family, grid, theta.sites).logsumexp(1) + grid.log_scale).exp()
+        low, high = np.quantile(densities.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    values = log_density(family, grid, seed=seed, draws=draws).values
+    return pd.DataFrame({"density": np.exp(values), "low": low, "high": high})

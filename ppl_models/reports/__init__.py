@@ -11,11 +11,14 @@ from ppl_models.reports.figures import (
 )
 from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
 from ppl_models.reports.report import Report, write_index
+from ppl_models.reports.sections import check_section, comparison_section, parameter_section, sample_section
 
 __all__ = [
     "Report",
     "bound_ladder",
     "category_shares",
+    "check_section",
+    "comparison_section",
     "density_overlay",
     "elbo_curves",
     "elpd_intervals",
@@ -23,7 +26,9 @@ __all__ = [
     "khat_histogram",
     "latent_grid",
     "parameter_intervals",
+    "parameter_section",
     "sample_pairs",
+    "sample_section",
     "to_svg",
     "write_index",
 ]

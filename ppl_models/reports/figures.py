@@ -91,7 +91,14 @@ def elbo_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         for position, part in enumerate(("train", "validation")):
             known = history[np.isfinite(history[f"{part}_elbo"])]
             marker = "." if len(known) < FEW_STEPS else ""
-            one.plot(known["step"], known[f"{part}_elbo"], marker, ls="-", color=colour(position), linewidth=1.4)
+            one.plot(
+                known["step"],
+                known[f"{part}_elbo"],
+                marker=marker,
+                linestyle="-",
+                color=colour(position),
+                linewidth=1.4,
+            )
         one.set_title(plain(name, width=34), fontsize=10)
         one.set_xlabel("step", fontsize=9)
         one.set_ylim(*_settled(history))

@@ -1,0 +1,130 @@
+"""The parts that most reports have: a comparison, parameters, predictive checks, samples beside data."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import xarray as xr
+
+from ppl_models.evaluation import Density, compare, parameter_table, predictive_checks
+from ppl_models.inference import Fit
+from ppl_models.reports.figures import elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
+from ppl_models.reports.galleries import category_shares, sample_pairs
+from ppl_models.reports.report import Report
+
+KHAT_WARNING = 0.7
+MOST_PAIRS = 5
+
+
+def comparison_section(
+    report: Report,
+    densities: Mapping[str, Density],
+    fits: Mapping[str, Fit],
+    *,
+    name: str = "comparison",
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Add held-out densities side by side: the table, their intervals, the ELBO curves and the k-hats.
+
+    Args:
+        report: the report to add to.
+        densities: held-out densities of the same rows by model.
+        fits: the fits whose training is shown.
+        name: what the parts' names start with.
+        reference: the model that differences are taken from; the best if None.
+
+    Returns:
+        The table of ``compare``.
+    """
+    table = compare(densities, reference=reference)
+    report.data(name, next(iter(densities.values())).checksum, len(next(iter(densities.values())).values))
+    caption = (
+        "Held-out log density in nats per row, raw units, higher is better; elpd is the mean, se its standard error "
+    )
+    caption += f"over rows, diff and dse the paired difference from {reference or 'the best'} and its standard error."
+    report.table(name, table, caption=caption, digits=4)
+    shown = "Held-out log density of each model with 95 % intervals."
+    report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
+    curves = {model: found.history for model, found in fits.items() if len(found.history) > 1}
+    shown = "The ELBO in training, nats per row in raw units."
+    report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
+    khats = {model: density.khat for model, density in densities.items() if density.khat is not None}
+    if khats:
+        shown = f"Pareto k-hat of each row's importance weights; above {KHAT_WARNING} the bound's error is not known."
+        report.figure(f"{name}-khat", khat_histogram(khats), caption=shown, alt=shown)
+    return table
+
+
+def parameter_section(
+    report: Report,
+    draws: xr.Dataset,
+    *,
+    name: str = "parameters",
+    truth: Mapping[tuple[str, str], float] | None = None,
+) -> pd.DataFrame:
+    """Add a conjugate guide's parameters: the table, their intervals, the draws themselves.
+
+    Args:
+        report: the report to add to.
+        draws: of ``parameter_draws``.
+        name: of the parts.
+        truth: true values by (parameter, component), for simulated data.
+
+    Returns:
+        The table of ``parameter_table``, with a column truth if it was given.
+    """
+    table = parameter_table(draws)
+    if truth is not None:
+        table["truth"] = [truth.get(key) for key in zip(table["parameter"], table["component"], strict=True)]
+    shown = "Posterior means and 90 % intervals, raw units" + ("; crosses are the truth." if truth else ".")
+    report.table(name, table, caption=shown)
+    report.figure(name, parameter_intervals(table), caption=shown, alt=shown)
+    report.draws(name, draws)
+    return table
+
+
+def check_section(
+    report: Report, replicates: pd.DataFrame, held_out: pd.DataFrame, *, kinds: Mapping[str, str], name: str = "checks"
+) -> pd.DataFrame:
+    """Add predictive checks: what held-out rows show against tables drawn from the model.
+
+    Args:
+        report: the report to add to.
+        replicates: stacked tables drawn from the model, each as long as the held-out one.
+        held_out: held-out rows.
+        kinds: of the columns, by name.
+        name: of the part.
+
+    Returns:
+        The table of ``predictive_checks``, the least likely first.
+    """
+    table = predictive_checks(replicates, held_out, kinds=kinds).sort_values("tail_probability", kind="stable")
+    caption = (
+        "Statistics of the held-out rows against the same of tables drawn from the model: mean and 90 % range, and "
+    )
+    caption += f"the two-sided tail probability. Of {len(table)}, "
+    caption += f"{int((table['tail_probability'] < 0.05).sum())} are below 0.05; the least likely 15 are shown."
+    report.table(name, table.head(15), caption=caption)
+    return table
+
+
+def sample_section(
+    report: Report, samples: pd.DataFrame, held_out: pd.DataFrame, *, kinds: Mapping[str, str], name: str = "samples"
+) -> None:
+    """Add samples beside held-out rows: pairs of numeric columns, shares of categories.
+
+    Args:
+        report: the report to add to.
+        samples: rows drawn from the model.
+        held_out: held-out rows.
+        kinds: of the columns, by name.
+        name: what the parts' names start with.
+    """
+    numeric = [column for column, kind in kinds.items() if kind in ("real", "positive", "count")][:MOST_PAIRS]
+    categorical = [column for column, kind in kinds.items() if kind == "categorical"]
+    if numeric:
+        shown = "Held-out rows and rows drawn from the model, pair by pair of columns."
+        report.figure(f"{name}-pairs", sample_pairs(held_out, samples, columns=numeric), caption=shown, alt=shown)
+    if categorical:
+        shown = "Shares of each category, in held-out rows and in rows drawn from the model."
+        figure = category_shares(held_out, samples, columns=categorical)
+        report.figure(f"{name}-shares", figure, caption=shown, alt=shown)

@@ -1,0 +1,350 @@
+"""Fits climb, stop by their rule and say so; bounds, draws and their errors are what they claim."""
+
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cases import CASES, build, fitted, rows_of
+from pyro import poutine
+from scipy import stats
+
+from ppl_models.datasets import infer_schema, load, prepare
+from ppl_models.distributions import seeded
+from ppl_models.errors import InputError
+from ppl_models.families import VAE, ClassProduct, GaussianMixture, NaiveBayes
+from ppl_models.inference import (
+    FitWarning,
+    Gradient,
+    NaturalGradient,
+    density_curve,
+    estimate_elbo,
+    fit,
+    log_density,
+    parameter_draws,
+    sample,
+)
+from ppl_models.inference.natural import ascend, bound
+
+CONJUGATE = [name for name, case in CASES.items() if isinstance(case.method, NaturalGradient)]
+MIXTURES = [name for name in CONJUGATE if "ixture" in name]
+VAES = [name for name in CASES if "VAE" in name]
+SE = 4.5  # standard errors: false alarms 7e-6 a number
+
+
+def small_vae(rows) -> VAE:
+    return VAE(rows.schema, latent=2, hidden=(8,), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+def test_natural_gradients_of_all_rows_never_lower_the_elbo(name):
+    family, rows = build(name)
+    family.adopt(rows)
+    elbo = ascend(family, rows, method=NaturalGradient(restarts=4), seed=1).elbo / len(rows)
+    assert elbo.diff(dim=0).min() > -1e-9
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_restarts_side_by_side_are_the_fits_one_by_one(name):
+    family, rows = build(name)
+    family.adopt(rows)
+    together = ascend(family, rows, method=NaturalGradient(restarts=3, steps=30), seed=7).elbo
+    for restart in range(3):
+        alone = ascend(family, rows, method=NaturalGradient(restarts=1, steps=30), seed=7 + restart).elbo[:, 0]
+        torch.testing.assert_close(together[: len(alone), restart], alone[: len(together)], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("method", [NaturalGradient(restarts=3), NaturalGradient(restarts=3, steps=2)])
+def test_the_reported_elbo_is_that_of_the_best_restart_and_of_the_family(method):
+    family, rows = build("Gaussian mixture, full")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        found = fit(family, rows, seed=1, method=method)
+    natural = family.guide.natural()[None]
+    elbo = (bound(family, family.features(rows), natural)[0] + rows.log_scale.sum()) / len(rows)
+    assert found.elbo == pytest.approx(found.restarts["elbo"].max())
+    assert found.elbo == pytest.approx(float(elbo), rel=1e-12)
+
+
+def test_a_fit_cut_short_warns_and_says_so():
+    family, rows = build("Gaussian mixture, full")
+    with pytest.warns(FitWarning, match="GaussianMixture: reached its limit of 2 passes"):
+        found = fit(family, rows, seed=1, method=NaturalGradient(steps=2))
+    assert (found.converged, found.stop, len(found.history)) == (False, "reached its limit of 2 passes", 2)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fit_that_ends_by_its_rule_says_so(name):
+    assert fitted(name).converged
+
+
+@pytest.fixture(scope="module")
+def stopped_early():
+    """A VAE with few training rows, stopped by its validation rows, and those rows."""
+    rows = rows_of("iris", 150)
+    method = Gradient(steps=1500, batch_size=None, learning_rate=0.05, check_every=20, patience=5)
+    return fit(small_vae(rows), rows[:30], rows[30:90], seed=3, method=method), rows[30:90]
+
+
+def test_patience_ends_a_fit(stopped_early):
+    history = stopped_early[0].history
+    assert stopped_early[0].stop.startswith("no better validation ELBO in 5 evaluations")
+    assert history["validation_elbo"].argmax() == len(history) - 6
+    assert history["step"].iloc[-1] < 1500
+
+
+def test_the_kept_state_is_that_of_the_best_validation_elbo(stopped_early):
+    found, validation = stopped_early
+    again = estimate_elbo(found.family, validation, seed=3, particles=1).mean
+    assert again == pytest.approx(found.history["validation_elbo"].max(), rel=1e-12)
+
+
+def break_after(calls: int):
+    """A hook that puts NaN into a VAE's decoder, once."""
+    left = iter(range(calls))
+
+    def spoil(module, *args):
+        if next(left, None) == calls - 1:
+            torch.nn.init.constant_(module.heads[0].loc.weight, torch.nan)
+
+    return spoil
+
+
+@pytest.mark.parametrize("validation", [slice(100, 150), None])
+def test_weights_that_are_no_numbers_end_a_fit_in_its_last_good_state(validation):
+    rows = rows_of("iris", 150)
+    family = small_vae(rows)
+    family.model.register_forward_pre_hook(break_after(33))
+    held_out = None if validation is None else rows[validation]
+    with pytest.warns(FitWarning, match="VAE: non-finite ELBO at step [0-9]+, site 'real'"):
+        found = fit(family, rows[:100], held_out, seed=1, method=Gradient(steps=100, check_every=10))
+    assert found.history["step"].iloc[-1] < 40
+    assert not found.converged
+    assert np.isfinite([found.elbo, *log_density(family, rows, draws=10).values]).all()
+
+
+@pytest.mark.parametrize("name", ["Gaussian mixture, diagonal", "VAE of mixed columns"])
+def test_an_absurd_learning_rate_ends_in_finite_parameters(name):
+    family, rows = build(name)
+    method = Gradient(steps=300, check_every=10, learning_rate=1e6)
+    with pytest.warns(FitWarning, match=r"non-finite ELBO at step \d+, site '"):
+        found = fit(family, rows, seed=1, method=method)
+    assert all(bool(value.isfinite().all()) for value in family.state_dict().values())
+    assert np.isfinite([found.elbo, *log_density(family, rows, draws=10).values]).all()
+
+
+class Breaking(GaussianMixture):
+    """A mixture whose updates are no numbers from the given pass on."""
+
+    broken_from = 4
+
+    def posterior(self, features, responsibilities, scale=1.0):
+        self.broken_from -= 1
+        natural = super().posterior(features, responsibilities, scale)
+        return natural if self.broken_from >= 0 else natural * torch.nan
+
+
+@pytest.mark.parametrize("passes", [0, 1, 4, 9])
+def test_natural_parameters_that_are_no_numbers_end_a_fit_in_its_last_good_state(passes):
+    rows = rows_of("iris", 150)
+    family = Breaking(rows.schema, components=3)
+    family.broken_from = passes
+    with pytest.warns(FitWarning, match="Breaking: non-finite ELBO in pass [0-9]+, site 'component'"):
+        found = fit(family, rows, seed=1)
+    assert np.isfinite(log_density(family, rows).values).all()
+    estimate = estimate_elbo(family, rows, seed=2, particles=50)
+    assert passes == 0 or abs(found.elbo - estimate.mean) < SE * estimate.se
+
+
+def test_an_autoencoder_has_no_log_density():
+    name = "autoencoder of mixed columns"
+    with pytest.raises(InputError, match=r"Autoencoder: is not a density.*reconstruction_log_likelihood\(data\)"):
+        log_density(fitted(name).family, build(name)[1])
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_bounds_rise_with_the_number_of_draws(name):
+    """Mean bounds over 20 seeds; each rise is above 4.5 of its standard errors."""
+    family, rows = fitted(name).family, build(name)[1]
+    elpds = np.array(
+        [[log_density(family, rows, seed=seed, draws=draws).elpd for draws in (1, 10, 100)] for seed in range(20)]
+    )
+    rises = np.diff(elpds, axis=1)
+    assert (rises.mean(0) > SE * rises.std(0, ddof=1) / 20**0.5).all()
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_log_weights_are_those_of_pyros_traces(name):
+    family, rows = fitted(name).family, build(name)[1]
+    with seeded(1):
+        noise = torch.randn(3, family.latent, dtype=torch.float64)
+    posterior = family.guide.posterior(rows)
+    for draw, found in zip(noise, family.log_weights(rows, noise), strict=True):
+        z = posterior.mean + posterior.base_dist.scale * draw
+        guide = poutine.trace(poutine.condition(family.guide, data={"z": z})).get_trace(rows, len(rows))
+        model = poutine.trace(poutine.replay(family.model, trace=guide)).get_trace(rows, len(rows))
+        for trace in (guide, model):
+            trace.compute_log_prob()
+        sites = [site["log_prob"] for name, site in model.nodes.items() if "log_prob" in site and name != "rows"]
+        torch.testing.assert_close(found, sum(sites) - posterior.log_prob(z), rtol=1e-10, atol=1e-10)
+
+
+def test_the_monte_carlo_error_of_the_mean_is_the_spread_over_seeds():
+    """30 seeds; the ratio of variances lies within chi-square's quantiles at a false-alarm rate of 1e-4."""
+    family, rows = fitted("VAE of mixed columns").family, build("VAE of mixed columns")[1]
+    found = [log_density(family, rows, seed=seed, draws=200) for seed in range(30)]
+    ratio = np.var([one.elpd for one in found], ddof=1) / np.mean([one.mean_se**2 for one in found])
+    low, high = stats.chi2(29).ppf([5e-5, 1 - 5e-5]) / 29
+    assert low < ratio < high
+
+
+@pytest.mark.parametrize("name", [*CONJUGATE, *VAES])
+def test_scoring_in_chunks_changes_nothing(name, monkeypatch):
+    family, rows = fitted(name).family, build(name)[1]
+    whole = log_density(family, rows, draws=30)
+    monkeypatch.setattr("ppl_models.inference.density.CELLS_AT_ONCE", 7 if name in CONJUGATE else 210)
+    parts = log_density(family, rows, draws=30)
+    np.testing.assert_allclose(parts.values, whole.values, rtol=1e-12)
+    assert parts.mean_se == pytest.approx(whole.mean_se, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+def test_exact_families_draw_nothing(name):
+    family, rows = fitted(name).family, build(name)[1]
+    first, second = (log_density(family, rows, seed=seed, draws=seed) for seed in (1, 2))
+    np.testing.assert_array_equal(first.values, second.values)
+    assert (first.kind, first.draws, first.mean_se, first.khat) == ("exact", 0, 0.0, None)
+
+
+ROWS = pd.DataFrame(
+    {
+        "age": [20.0, 24.5, 31.0, 44.0, 52.5, 61.0] * 10,
+        "dollars": [3.0, 9.5, 4.0, 12.0, 30.0, 2.5] * 10,
+        "visits": [0, 2, 1, 5, 3, 0] * 10,
+        "dish": ["a", "b", "a", "b", "a", "a"] * 10,
+        "group": ["old", "young"] * 30,
+    }
+)
+
+
+def known_classes() -> ClassProduct:
+    """Naive Bayes of the rows above: its posterior is closed-form."""
+    schema = infer_schema(ROWS, label="group", kinds={"dollars": "positive"}, categories={"dish": ("a", "b", "c")})
+    preparation = prepare(ROWS, schema)
+    return fit(NaiveBayes(preparation.schema), preparation(ROWS), seed=0).family
+
+
+def within(draws: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether means over draws lie within standard errors of what is expected."""
+    se = draws.std(0, ddof=1) / len(draws) ** 0.5
+    return bool((np.abs(draws.mean(0) - expected) < SE * se).all())
+
+
+def moments(group: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means of the locations and of the squared scales of one class, raw units, by Murphy (2007)."""
+    whole = ROWS[["age", "dollars"]].assign(dollars=np.log(ROWS["dollars"]))
+    center, unit = whole.mean().to_numpy(), whole.std(ddof=0).to_numpy()
+    z = (whole.loc[group.index].to_numpy() - center) / unit
+    n, mean = len(z), z.mean(0)
+    rate = 2 ** (-2 / 2) / 2 + ((z - mean) ** 2).sum(0) / 2 + 0.01 * n * mean**2 / (2 * (n + 0.01))
+    return center + unit * n * mean / (n + 0.01), unit**2 * rate / (1.5 + n / 2 - 1)
+
+
+@pytest.fixture(scope="module")
+def draws():
+    return parameter_draws(known_classes(), 4000, seed=1).squeeze("chain")
+
+
+@pytest.mark.parametrize("group", ["old", "young"])
+def test_parameter_draws_have_the_means_of_the_posterior_in_raw_units(draws, group):
+    """Nine numbers a class, positive columns on their logarithm; false alarms 6e-5."""
+    rows, one = ROWS[ROWS["group"] == group], draws.sel(component=group)
+    loc, square = moments(rows)
+    shares = [(1 + (rows["dish"] == dish).sum()) / (3 + len(rows)) for dish in "abc"]
+    assert within(one["loc"].to_numpy(), loc)
+    assert within(one["scale"].to_numpy() ** 2, square)
+    assert within(one["rate"].to_numpy()[:, 0], (1 + rows["visits"].sum()) / (1 / ROWS["visits"].mean() + len(rows)))
+    assert within(one["probability_dish"].to_numpy(), shares)
+    assert within(one["weights"].to_numpy(), (1 + len(rows)) / (2 + len(ROWS)))
+
+
+def test_parameter_draws_name_their_dimensions(draws):
+    assert draws["loc"].dims == draws["scale"].dims == ("draw", "component", "continuous_column")
+    assert draws["component"].values.tolist() == ["old", "young"]
+    assert draws["continuous_column"].values.tolist() == ["age", "dollars"]
+    assert draws["count_column"].values.tolist() == ["visits"]
+    assert draws["dish_category"].values.tolist() == ["a", "b", "c"]
+
+
+def test_full_covariances_are_drawn_as_scales_and_correlations():
+    """Their product has the inverse-Wishart's mean; ten numbers, false alarms 7e-5."""
+    rows = rows_of("iris", 150)
+    found = parameter_draws(
+        fit(GaussianMixture(rows.schema, components=1, covariance="full"), rows, seed=0).family, 4000, seed=1
+    )
+    scale, correlation = found["scale"].to_numpy()[0, :, 0], found["correlation"].to_numpy()[0, :, 0]
+    z, unit = rows.values.numpy(), rows.scale.numpy()
+    mean = z.mean(0)
+    scatter = np.eye(4) + (z - mean).T @ (z - mean) + 0.01 * 150 / 150.01 * np.outer(mean, mean)
+    expected = scatter / (150 + 4 + 2 - 4 - 1) * np.outer(unit, unit)
+    above = np.triu_indices(4)
+    draws = scale[:, :, None] * scale[:, None, :] * correlation
+    assert within(draws[:, *above], expected[above])
+    assert found["correlation"].dims[-2:] == ("row", "column")
+    assert found["row"].values.tolist() == found["column"].values.tolist() == list(rows.schema.names)
+
+
+@pytest.fixture(scope="module")
+def spending():
+    """A mixture's curve, and the densities of 4,000 draws of its parameters at the same points."""
+    table, grid = load("fast_food_spending"), np.linspace(30, 65, 8)
+    preparation = prepare(table.frame, table.schema)
+    family = fit(GaussianMixture(table.schema, components=2), preparation(table.frame), seed=0).family
+    curve = density_curve(family, preparation(pd.DataFrame({"dollars_per_week": grid})), seed=1, draws=4000)
+    one = parameter_draws(family, 4000, seed=2).squeeze(("chain", "continuous_column"))
+    normal = stats.norm(one["loc"].to_numpy(), one["scale"].to_numpy())
+    return curve, np.stack([(one["weights"].to_numpy() * normal.pdf(x)).sum(-1) for x in grid], axis=1)
+
+
+def test_the_predictive_density_is_the_mean_over_parameters(spending):
+    assert within(spending[1], spending[0]["density"].to_numpy())
+
+
+def test_the_band_holds_its_share_of_parameters_and_the_predictive_density(spending):
+    """5 % of other draws lie below and above, within 4.5 standard errors; false alarms 1e-4."""
+    curve, draws = spending
+    tolerance = SE * (0.05 * 0.95 * 2 / 4000) ** 0.5
+    np.testing.assert_allclose((draws < curve["low"].to_numpy()).mean(0), 0.05, atol=tolerance)
+    np.testing.assert_allclose((draws > curve["high"].to_numpy()).mean(0), 0.05, atol=tolerance)
+    assert curve["density"].between(curve["low"], curve["high"]).all()
+
+
+def test_samples_have_the_means_of_the_predictive():
+    """Eight numbers; false alarms 6e-5."""
+    found = sample(known_classes(), 20_000, seed=1)
+    groups = [ROWS[ROWS["group"] == name] for name in ("old", "young")]
+    locs = np.mean([moments(group)[0] for group in groups], axis=0)
+    rates = [(1 + group["visits"].sum()) / (1 / ROWS["visits"].mean() + 30) for group in groups]
+    shares = np.mean([[(1 + (group["dish"] == dish).sum()) / 33 for dish in "abc"] for group in groups], axis=0)
+    assert within(np.column_stack([found["age"], np.log(found["dollars"])]), locs)
+    assert within(found["visits"].to_numpy(), np.mean(rates))
+    assert within((found["dish"].to_numpy()[:, None] == list("abc")).astype(float), shares)
+    assert within((found["group"] == "old").to_numpy(float), 0.5)
+
+
+def test_another_seed_draws_other_rows():
+    family = fitted("mixture of mixed columns").family
+    assert not sample(family, 20, seed=1).equals(sample(family, 20, seed=2))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_goes_to_a_terminals_stderr_alone(terminal, capsys, monkeypatch):
+    monkeypatch.setattr("ppl_models.inference.fitting.PROGRESS_AFTER", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    family, rows = build("VAE of mixed columns")
+    fit(family, rows, seed=1, method=Gradient(steps=20, check_every=5))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("VAE" in shown.err) == terminal
