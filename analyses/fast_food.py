@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load, log_density, sample
+from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load, log_density, prepare, sample
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.evaluation import Density, compare
@@ -60,9 +60,10 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/fast_food"), q
     choice = pd.DataFrame([{"model": name, "training ELBO": found.elbo, "held-out elpd": densities[name].elpd,
                             "ended": found.stop} for name, found in fits.items()])  # fmt: skip
     report.table("sizes", choice, caption="The choice of the number of components, nats a customer.", digits=4)
-    family = fits[chosen].family
-    truth = TRUTH if family.classes == 2 else None
-    parameter_section(report, parameter_draws(family, 2000, seed=seed), truth=truth)
+    family, everyone = fits[chosen].family, prepare(table.frame, table.schema)(table.frame)
+    whole = fit(GaussianMixture(table.schema, components=family.classes), everyone, seed=seed).family
+    draws = parameter_draws(whole, 2000, seed=seed, refine=everyone)
+    parameter_section(report, draws, truth=TRUTH if family.classes == 2 else None)
     replicates = sample(family, 500 * len(held_out), seed=seed)
     check_section(report, replicates, parts.frames.test, kinds=table.schema.kinds)
     report.write(output_dir, seconds=perf_counter() - started)

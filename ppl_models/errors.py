@@ -7,3 +7,18 @@ class InputError(ValueError):
     The message is one line that names what was expected, what came and where. Scripts print it and
     exit with code 2; any other exception is a fault of the program and keeps its traceback.
     """
+
+
+def at_least_one(where: str = "", **counts: int | None) -> None:
+    """Refuse counts below one; None is no count.
+
+    Args:
+        where: what the message begins with.
+        counts: numbers by the names that the caller knows them by.
+
+    Raises:
+        InputError: one of them is below one.
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{where}{name}: expected one or more, got {count}")

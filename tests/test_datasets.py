@@ -9,8 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
-from ppl_models.datasets import Column, Schema, bundled, conform, infer_schema, load, prepare, prepare_split, read,
-split from ppl_models.errors import InputError
+from ppl_models.datasets import (
+    Column,
+    Schema,
+    bundled,
+    conform,
+    infer_schema,
+    load,
+    prepare,
+    prepare_split,
+    read,
+    split,
+)
+from ppl_models.errors import InputError
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -176,9 +187,7 @@ def test_positive_columns_are_standardised_on_their_logarithm():
 
 def test_discrete_columns_enter_as_they_are():
     rows = prepare(MIXED, MIXED_SCHEMA)(MIXED)
-    np.testing.assert_array_equal(
-        rows.values[:, 2:].T, [[0, 3, 2, 2, 0], [1, 0, 0, 1, 0], [3, 0, 0, 3, 1]]
-    )
+    np.testing.assert_array_equal(rows.values[:, 2:].T, [[0, 3, 2, 2, 0], [1, 0, 0, 1, 0], [3, 0, 0, 3, 1]])
     assert float(rows.scale[2]) == MIXED["visits"].mean()
 
 

@@ -256,9 +256,7 @@ HEADS = {
     "heteroscedastic": (
         HeteroscedasticHead,
         REALS[:, :2],
-        lambda head, h, x: stats.norm(
-            linear(head.loc, h), 0.01 + np.log1p(np.exp(linear(head.scale, h)))
-        ).logpdf(x),
+        lambda head, h, x: stats.norm(linear(head.loc, h), 0.01 + np.log1p(np.exp(linear(head.scale, h)))).logpdf(x),
     ),
     "Poisson": (PoissonHead, COUNTS, poisson_log),
     "Bernoulli": (
@@ -292,13 +290,7 @@ def test_every_column_has_exactly_one_head():
     levels = ((),) * 4 + ((1, 2, 3), (1, 2), (4, 5, 6))
     schema = Schema(tuple(Column(str(i), *both) for i, both in enumerate(zip(kinds, levels, strict=True))))
     sites = {head.site: head.columns for head in heads(schema, 4, "row")}
-    assert sites == {
-        "real": (0, 3),
-        "count": (1,),
-        "binary": (2,),
-        "categorical_2": (5,),
-        "categorical_3": (4, 6),
-    }
+    assert sites == {"real": (0, 3), "count": (1,), "binary": (2,), "categorical_2": (5,), "categorical_3": (4, 6)}
 
 
 def test_assembled_columns_stand_in_the_schemas_order():

@@ -31,6 +31,8 @@ from ppl_models.inference.natural import ascend, bound
 CONJUGATE = [name for name, case in CASES.items() if isinstance(case.method, NaturalGradient)]
 MIXTURES = [name for name in CONJUGATE if "ixture" in name]
 VAES = [name for name in CASES if "VAE" in name]
+SITES = ("real", "count", "binary", "categorical_6")  # observed, of the VAEs in CASES
+NAN = pytest.mark.filterwarnings("ignore:Encountered NaN:UserWarning")  # Pyro's own, beside ours
 SE = 4.5  # standard errors: false alarms 7e-6 a number
 
 
@@ -62,7 +64,7 @@ def test_the_reported_elbo_is_that_of_the_best_restart_and_of_the_family(method)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)
         found = fit(family, rows, seed=1, method=method)
-    natural = family.guide.natural()[None]
+    natural = family.guide.natural().detach()[None]
     elbo = (bound(family, family.features(rows), natural)[0] + rows.log_scale.sum()) / len(rows)
     assert found.elbo == pytest.approx(found.restarts["elbo"].max())
     assert found.elbo == pytest.approx(float(elbo), rel=1e-12)
@@ -112,6 +114,7 @@ def break_after(calls: int):
     return spoil
 
 
+@NAN
 @pytest.mark.parametrize("validation", [slice(100, 150), None])
 def test_weights_that_are_no_numbers_end_a_fit_in_its_last_good_state(validation):
     rows = rows_of("iris", 150)
@@ -125,7 +128,8 @@ def test_weights_that_are_no_numbers_end_a_fit_in_its_last_good_state(validation
     assert np.isfinite([found.elbo, *log_density(family, rows, draws=10).values]).all()
 
 
-@pytest.mark.parametrize("name", ["Gaussian mixture, diagonal", "VAE of mixed columns"])
+@NAN
+@pytest.mark.parametrize("name", ["Gaussian mixture, diagonal", "Gaussian mixture, full", "VAE of mixed columns"])
 def test_an_absurd_learning_rate_ends_in_finite_parameters(name):
     family, rows = build(name)
     method = Gradient(steps=300, check_every=10, learning_rate=1e6)
@@ -164,15 +168,17 @@ def test_an_autoencoder_has_no_log_density():
         log_density(fitted(name).family, build(name)[1])
 
 
-@pytest.mark.parametrize("name", VAES)
-def test_bounds_rise_with_the_number_of_draws(name):
-    """Mean bounds over 20 seeds; each rise is above 4.5 of its standard errors."""
-    family, rows = fitted(name).family, build(name)[1]
-    elpds = np.array(
-        [[log_density(family, rows, seed=seed, draws=draws).elpd for draws in (1, 10, 100)] for seed in range(20)]
-    )
+def test_bounds_rise_with_the_number_of_draws():
+    """Under a guide that is too wide, over 200 seeds; each rise is above 4.5 of its standard errors."""
+    family, rows = build("VAE of bits")
+    family.adopt(rows)
+    family.initialise(rows, seed=1)
+    torch.nn.init.constant_(family.guide.log_scale.bias, 1.0)
+    elpds = [
+        [log_density(family, rows[:10], seed=seed, draws=draws).elpd for draws in (1, 10, 100)] for seed in range(200)
+    ]
     rises = np.diff(elpds, axis=1)
-    assert (rises.mean(0) > SE * rises.std(0, ddof=1) / 20**0.5).all()
+    assert (rises.mean(0) > SE * rises.std(0, ddof=1) / 200**0.5).all()
 
 
 @pytest.mark.parametrize("name", VAES)
@@ -183,12 +189,12 @@ def test_log_weights_are_those_of_pyros_traces(name):
     posterior = family.guide.posterior(rows)
     for draw, found in zip(noise, family.log_weights(rows, noise), strict=True):
         z = posterior.mean + posterior.base_dist.scale * draw
-        guide = poutine.trace(poutine.condition(family.guide, data={"z": z})).get_trace(rows, len(rows))
-        model = poutine.trace(poutine.replay(family.model, trace=guide)).get_trace(rows, len(rows))
-        for trace in (guide, model):
+        logs = []
+        for pyro_callable in (family.model, family.guide):
+            trace = poutine.trace(poutine.condition(pyro_callable, data={"z": z})).get_trace(rows, len(rows))
             trace.compute_log_prob()
-        sites = [site["log_prob"] for name, site in model.nodes.items() if "log_prob" in site and name != "rows"]
-        torch.testing.assert_close(found, sum(sites) - posterior.log_prob(z), rtol=1e-10, atol=1e-10)
+            logs.append(sum(site["log_prob"] for name, site in trace.nodes.items() if name in ("z", *SITES)))
+        torch.testing.assert_close(found, logs[0] - logs[1], rtol=1e-10, atol=1e-10)
 
 
 def test_the_monte_carlo_error_of_the_mean_is_the_spread_over_seeds():

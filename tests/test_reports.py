@@ -142,11 +142,7 @@ def test_a_table_shows_digits_and_a_dash_for_nothing(tmp_path):
     )
     report.table("t", frame, caption="c", digits=2)
     shown = [[text for text, _ in line] for line in report.parts[0].lines]
-    assert shown == [
-        ["0.33", "12345", "yes", "1e-07"],
-        ["–", "6", "no", "1e+12"],
-        ["0.00", "7", "yes", "-2.00"],
-    ]
+    assert shown == [["0.33", "12345", "yes", "1e-07"], ["–", "6", "no", "1e+12"], ["0.00", "7", "yes", "-2.00"]]
 
 
 def test_arviz_opens_the_draws(page, tmp_path):
@@ -233,10 +229,7 @@ def test_an_index_of_what_is_no_report_is_refused(tmp_path):
     [
         (lambda: reports.sample_pairs(ONE, ONE, columns=["z"]), r"columns \['z'\] in the held-out data"),
         (lambda: reports.sample_pairs(MANY, MANY, columns=["n"] * 6), "1 to 5 columns to pair, got 6"),
-        (
-            lambda: reports.category_shares(ONE, MANY, columns=["other"]),
-            r"columns \['other'\] in the samples",
-        ),
+        (lambda: reports.category_shares(ONE, MANY, columns=["other"]), r"columns \['other'\] in the samples"),
         (lambda: reports.category_shares(ONE, ONE, columns=[]), "at least one column"),
     ],
 )

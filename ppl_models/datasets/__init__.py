@@ -1,6 +1,6 @@
 """Floor 0: a table becomes tensors."""
 
-from ppl_models.datasets.bundled import Bundled, load
+from ppl_models.datasets.bundled import Table, load
 from ppl_models.datasets.dataset import Dataset
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema, infer_schema
@@ -8,13 +8,13 @@ from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform, read
 
 __all__ = [
-    "Bundled",
     "Column",
     "Dataset",
     "Preparation",
     "Prepared",
     "Schema",
     "Split",
+    "Table",
     "conform",
     "infer_schema",
     "load",

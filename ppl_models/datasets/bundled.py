@@ -33,11 +33,11 @@ CHECKSUMS = {
 
 
 @dataclass(frozen=True)
-class Bundled:
-    """A table that comes with the package.
+class Table:
+    """A table with its schema and where it is from: one that comes with the package, or one of the user's own.
 
     Attributes:
-        name: what ``load`` calls it.
+        name: what ``load`` calls it, or the file's name.
         frame: rows by columns, checked against the schema.
         schema: what the columns are.
         source: where the rows come from.
@@ -48,8 +48,22 @@ class Bundled:
     schema: Schema
     source: str
 
+    @classmethod
+    def from_file(cls, path: str | Path, *, label: str | None = None) -> "Table":
+        """A table read from a CSV or Parquet file, its schema inferred.
 
-def load(name: str) -> Bundled:
+        Args:
+            path: the file.
+            label: the column that holds the class of a row.
+
+        Raises:
+            InputError: what ``read`` and ``infer_schema`` refuse.
+        """
+        frame = read(path)
+        return cls(Path(path).stem, frame, infer_schema(frame, label=label), Path(path).name)
+
+
+def load(name: str) -> Table:
     """One of the bundled tables, by name.
 
     Args:
@@ -65,7 +79,7 @@ def load(name: str) -> Bundled:
     if name not in TABLES:
         raise InputError(f"bundled table: expected one of {', '.join(TABLES)}, got {name!r}")
     frame, schema, source = TABLES[name]()
-    return Bundled(name, conform(frame, schema, source=name), schema, source)
+    return Table(name, conform(frame, schema, source=name), schema, source)
 
 
 def shipped(file: str) -> pd.DataFrame:

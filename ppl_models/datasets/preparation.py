@@ -1,6 +1,7 @@
 """The map from raw cells to prepared numbers, learned from training rows alone, with its Jacobian."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +141,7 @@ def _weights(weights: np.ndarray | None, rows: int) -> Float[Tensor, " rows"]:
     if tensor.shape != (rows,) or not bool((tensor >= 0).all()) or not 0 < float(tensor.sum()) < float("inf"):
         raise InputError(
             f"weights: expected {rows} finite numbers from 0, not all 0, got shape {tuple(tensor.shape)}"
-            f" with smallest {float(tensor.min()):g} and sum {float(tensor.sum()):g}"
+            f" with smallest {min(tensor.flatten().tolist(), default=math.nan):g} and sum {float(tensor.sum()):g}"
         )
     return tensor
 

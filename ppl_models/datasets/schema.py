@@ -151,6 +151,9 @@ def infer_schema(
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise InputError(f"table: column {repeated[0]!r} occurs more than once")
+    unnamed = [name for name in frame.columns if not isinstance(name, str)]
+    if unnamed:
+        raise InputError(f"table: expected text as column names, got {unnamed[0]!r}")
     for name in [*kinds, *categories, *([label] if label is not None else [])]:
         if name not in frame.columns:
             raise InputError(f"table: no column {name!r}; the columns are {', '.join(map(str, frame.columns))}")
@@ -165,8 +168,8 @@ def _column(series: pd.Series, kind: str | None, categories: Sequence[object] | 
     if kind is None:
         kind = "categorical" if categories is not None else _kind(series)
     if kind != "categorical":
-        return Column(str(series.name), kind)
-    return Column(str(series.name), kind, tuple(_levels(series) if categories is None else categories))
+        return Column(series.name, kind)
+    return Column(series.name, kind, tuple(_levels(series) if categories is None else categories))
 
 
 def _label(series: pd.Series, categories: Sequence[object] | None) -> Column:
@@ -176,7 +179,7 @@ def _label(series: pd.Series, categories: Sequence[object] | None) -> Column:
         raise InputError(f"label {series.name!r}: expected some known classes, every row is missing")
     if len(levels) == 1:
         raise InputError(f"label {series.name!r}: expected two or more classes, got only {levels[0]!r}")
-    return Column(str(series.name), "categorical", tuple(levels))
+    return Column(series.name, "categorical", tuple(levels))
 
 
 def _kind(series: pd.Series) -> str:

@@ -18,12 +18,7 @@ class Split:
 
 
 def split(
-    frame: pd.DataFrame,
-    *,
-    seed: int,
-    validation: float = 0.15,
-    test: float = 0.25,
-    stratify: str | None = None,
+    frame: pd.DataFrame, *, seed: int, validation: float = 0.15, test: float = 0.25, stratify: str | None = None
 ) -> Split:
     """Divide a table's rows at random.
 

@@ -1,5 +1,6 @@
 """Tables as they arrive: read from a file, and checked cell by cell against a schema."""
 
+import warnings
 from pathlib import Path
 
 import duckdb
@@ -46,11 +47,19 @@ def _read(path: Path) -> pd.DataFrame:
     if not any(ending in suffixes for ending in (".csv", ".tsv", ".txt")):
         raise InputError(f"{path}: expected a name ending in .csv or .parquet, got {path.name!r}")
     separator = "\t" if ".tsv" in suffixes else ","
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+    try:
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: expected rows, got an empty file") from None
     repeated = header[header.duplicated() & header.notna()]
     if len(repeated):
         raise InputError(f"{path}: column {repeated.iloc[0]!r} occurs more than once")
-    return pd.read_csv(path, sep=separator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:  # without index_col, pandas would take the first cells of longer rows for an index
+            return pd.read_csv(path, sep=separator, index_col=False)
+        except pd.errors.ParserWarning:
+            raise InputError(f"{path}: expected {len(header)} cells a row as in the header, got more") from None
 
 
 def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd.DataFrame:
@@ -114,4 +123,6 @@ def _refuse(wrong: pd.Series, series: pd.Series, where: str, expected: str) -> N
     """Name the first wrong cell, by its row from 1."""
     rows = np.flatnonzero(wrong.to_numpy())
     if len(rows):
-        raise InputError(f"{where}, row {rows[0] + 1}: expected {expected}, got {series.iloc[rows[0]]!r}")
+        cell = series.iloc[rows[0]]
+        cell = cell.item() if isinstance(cell, np.generic) else cell
+        raise InputError(f"{where}, row {rows[0] + 1}: expected {expected}, got {cell!r}")

@@ -57,7 +57,7 @@ class NormalWishart(Conjugate):
         loc = first / count
         scatter = second.unflatten(-1, (self.size, self.size)) - first[..., None] * loc[..., None, :]
         scatter = (scatter + scatter.mT) / 2
-        return loc, count[..., 0], self._degrees(count[..., 0]), torch.linalg.cholesky(scatter)
+        return loc, count[..., 0], self._degrees(count[..., 0]), _root(scatter)
 
     def _degrees(self, count: Tensor) -> Tensor:
         return count - self.COUNT + self.size + 2
@@ -159,6 +159,12 @@ def _triangle(x: Tensor) -> Tensor:
     raw = x.new_zeros(*x.shape[:-1], size, size)
     raw[..., rows, columns] = x
     return raw.tril(-1) + raw.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """The Cholesky factor, NaN where there is none: a fit then ends by its own rule."""
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    return torch.where(failed[..., None, None] > 0, torch.nan, root)
 
 
 def _log_det(root: Tensor) -> Tensor:

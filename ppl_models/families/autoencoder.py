@@ -144,6 +144,8 @@ class Decoding(Family):
                 f"{type(self).__name__}: expected one or more latent dimensions and hidden units, "
                 f"got latent={latent}, hidden={tuple(hidden)}"
             )
+        if scale not in ("row", "column"):
+            raise InputError(f"{type(self).__name__}: scale must be 'row' or 'column', not {scale!r}")
         self.latent = latent
         with seeded(0):
             self.model = Model(schema, latent, hidden, scale).to(dtype)

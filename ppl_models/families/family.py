@@ -53,11 +53,17 @@ class Family(nn.Module):
         super().__init__()
         self.schema = schema
         self.register_buffer("loc", torch.zeros(len(schema.columns), dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(len(schema.columns), dtype=torch.float64))
+        self.register_buffer("scale", torch.full((len(schema.columns),), torch.nan, dtype=torch.float64))
 
     @property
     def preparation(self) -> Preparation:
-        """The map to raw units of the rows that the family was fitted to."""
+        """The map to raw units of the rows that the family was fitted to.
+
+        Raises:
+            InputError: the family was never fitted.
+        """
+        if bool(self.scale.isnan().any()):
+            raise InputError(f"{type(self).__name__}: expected a fitted family, got one that was never fitted")
         return Preparation(self.schema, self.loc, self.scale)
 
     def adopt(self, train: Dataset) -> None:
@@ -66,11 +72,7 @@ class Family(nn.Module):
         Raises:
             InputError: the rows are described by another schema.
         """
-        if train.schema != self.schema:
-            raise InputError(
-                f"{type(self).__name__}: expected rows of the columns {', '.join(self.schema.names)} and "
-                f"their kinds, got {', '.join(train.schema.names)}"
-            )
+        self._require_schema(train.schema)
         self.loc.copy_(train.loc)
         self.scale.copy_(train.scale)
 
@@ -78,18 +80,22 @@ class Family(nn.Module):
         """Refuse rows that were not prepared as the training rows were.
 
         Raises:
-            InputError: another schema, or a preparation learned from other rows.
+            InputError: another schema, a preparation learned from other rows, or a family that was never fitted.
         """
-        if batch.schema != self.schema:
-            raise InputError(
-                f"{type(self).__name__}: expected the columns {', '.join(self.schema.names)}, "
-                f"got {', '.join(batch.schema.names)}"
-            )
-        if not (torch.equal(batch.loc, self.loc) and torch.equal(batch.scale, self.scale)):
+        self._require_schema(batch.schema)
+        preparation = self.preparation
+        if not (torch.equal(batch.loc, preparation.loc) and torch.equal(batch.scale, preparation.scale)):
             raise InputError(
                 f"{type(self).__name__}: expected rows prepared by the preparation of its training rows, "
-                "got rows of another preparation, or the family was never fitted"
+                "got rows of another preparation"
             )
+
+    def _require_schema(self, found: Schema) -> None:
+        """Refuse another schema by what differs first."""
+        ours, theirs = _facts(self.schema), _facts(found)
+        wrong = next((fact for fact in ours if theirs.get(fact) != ours[fact]), None)
+        if wrong is not None:
+            raise InputError(f"{type(self).__name__}: expected {wrong} {ours[wrong]}, got {theirs.get(wrong)}")
 
     @abstractmethod
     def initialise(self, train: Dataset, *, seed: int) -> None:
@@ -116,6 +122,15 @@ class Amortised(Family):
     @abstractmethod
     def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws latent"]) -> Float[Tensor, "draws rows"]:
         """log p(x, z) − log q(z given x) in nats at z = the guide's answer to this standard normal noise."""
+
+
+def _facts(schema: Schema) -> dict[str, str]:
+    """What one schema may differ in from another, in words."""
+    facts = {"the columns": ", ".join(schema.names)}
+    for column in schema.columns:
+        facts[f"column {column.name!r} to be"] = " ".join([column.kind, *map(repr, column.categories)])
+    label = schema.label and " ".join([repr(schema.label.name), "of", *map(repr, schema.label.categories)])
+    return facts | {"the label": label or "none", "image_shape": str(schema.image_shape)}
 
 
 def rows_plate(batch: Dataset, rows: int) -> pyro.plate:

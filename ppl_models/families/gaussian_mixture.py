@@ -53,6 +53,6 @@ class GaussianMixture(ClassProduct):
 
 def _positive(components: int) -> int:
     """The number of components, checked."""
-    if components < 1:
+    if components < 1 or components != int(components):
         raise InputError(f"components: expected a whole number from 1, got {components}")
     return components

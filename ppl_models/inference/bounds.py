@@ -8,8 +8,10 @@ from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
+from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
-from ppl_models.families import Family
+from ppl_models.errors import InputError, at_least_one
+from ppl_models.families import ClassProduct, Family
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
         particles: independent estimates, whose mean and standard error are returned.
 
     Raises:
-        InputError: the rows are of another schema or preparation.
+        InputError: the rows are of another schema or preparation, or there is no particle.
     """
     family.require(data)
+    at_least_one(particles=particles)
     elbo = make_elbo(family)
     with seeded(seed), pyro.validation_enabled(False):
         losses = [elbo.loss(family.model, family.guide, data, len(data)) for _ in range(particles)]
@@ -51,3 +54,30 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
 def raw_units(elbo: Tensor, data: Dataset) -> Tensor:
     """An ELBO of all rows in prepared units as nats per row in raw units."""
     return (elbo + (data.weights * data.log_scale).sum()) / data.total_weight
+
+
+@torch.no_grad()
+def log_evidence(family: ClassProduct, data: Dataset) -> float:
+    """The exact log evidence of rows whose class is known, or the only one: nats per row, raw units.
+
+    Args:
+        family: a conjugate family fitted to rows of this preparation.
+        data: the training rows.
+
+    Raises:
+        InputError: some row's class is unknown, so that the evidence is a sum over all allocations.
+    """
+    family.require(data)
+    features = family.features(data)
+    if family.classes > 1 and bool((features.labels == UNKNOWN).any()):
+        raise InputError("log evidence: expected rows of known class, got some without; only bounds exist then")
+    told = torch.nn.functional.one_hot(features.labels.clamp(min=0), family.classes).to(data.values)
+    after, before = family.posterior(features, told), family.model.prior()
+    blocks = family.row.log_partition(after[:, :-1]) - family.row.log_partition(before[:, :-1])
+    weights = _log_beta(after[:, -1]) - _log_beta(before[:, -1])
+    return float(raw_units(blocks.sum() + weights + (features.base * features.weights).sum(), data))
+
+
+def _log_beta(concentration: Tensor) -> Tensor:
+    """The Dirichlet's log normaliser."""
+    return concentration.lgamma().sum() - concentration.sum().lgamma()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyro
 from tqdm import tqdm
 
 from ppl_models.datasets import Dataset
@@ -100,12 +101,13 @@ def _natural(family: Family, train: Dataset, method: NaturalGradient, seed: int)
     """A natural-gradient fit as the fields of a Fit."""
     if not isinstance(family, ClassProduct):
         raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
-    ascent = ascend(family, train, method=method, seed=seed)
+    with pyro.validation_enabled(False):
+        ascent = ascend(family, train, method=method, seed=seed)
     family.guide.set_natural(ascent.natural)
     elbos = raw_units(ascent.elbo, train).cpu().numpy()
     steps = np.arange(1, len(elbos) + 1)
     history = pd.DataFrame({"step": steps, "train_elbo": elbos.max(1), "validation_elbo": math.nan})
-    restarts = pd.DataFrame({"restart": np.arange(elbos.shape[1]), "elbo": elbos[-1]})
+    restarts = pd.DataFrame({"restart": np.arange(elbos.shape[1]), "elbo": elbos[ascent.kept]})
     stop = (
         f"no restart gained {method.tolerance:g} nats per row in pass {len(elbos)}"
         if ascent.converged
@@ -113,7 +115,7 @@ def _natural(family: Family, train: Dataset, method: NaturalGradient, seed: int)
         if ascent.finite
         else f"non-finite ELBO in pass {len(elbos)}, site 'component'"
     )
-    return float(np.nanmax(elbos[-1 if ascent.finite else -2 :])), history, restarts, stop, ascent.converged
+    return float(elbos[ascent.kept].max()), history, restarts, stop, ascent.converged
 
 
 def _gradient(family: Family, train: Dataset, validation: Dataset | None, method: Gradient, seed: int) -> tuple:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
+from ppl_models.errors import at_least_one
 from ppl_models.families import Family
 from ppl_models.inference.bounds import make_elbo, raw_units
 
@@ -33,6 +35,15 @@ class Gradient:
     learning_rate: float = 3e-3
     check_every: int = 50
     patience: int = 20
+
+    def __post_init__(self) -> None:
+        at_least_one(
+            "Gradient: ",
+            steps=self.steps,
+            batch_size=self.batch_size,
+            check_every=self.check_every,
+            patience=self.patience,
+        )
 
 
 @dataclass(frozen=True)
@@ -87,8 +98,8 @@ def climb(
                     return record.close(stop)
             optimiser.zero_grad(set_to_none=True)
             batch = next(batches)
-            loss = loss_of(batch, len(train)) / len(train)
-            if on_cpu and not math.isfinite(loss.item()):
+            loss = _or_nan(loss_of, batch, len(train)) / len(train)
+            if (on_cpu or not loss.requires_grad) and not math.isfinite(loss.item()):
                 return record.close(f"non-finite ELBO at step {step + 1}, site {faulty_site(family, batch)!r}")
             loss.backward()
             optimiser.step()
@@ -133,26 +144,46 @@ class _Record:
 def _evaluate(family: Family, data: Dataset, seed: int) -> float:
     """The ELBO of all rows under the same noise each time, nats per row, raw units."""
     with seeded(seed):
-        loss = make_elbo(family).loss(family.model, family.guide, data, len(data))
-    return float(raw_units(torch.tensor(-loss, dtype=torch.float64), data))
+        loss = _or_nan(make_elbo(family).loss, family.model, family.guide, data, len(data))
+    return float(raw_units(torch.as_tensor(-loss, dtype=torch.float64), data))
+
+
+def _or_nan(loss: Callable[..., Tensor | float], *arguments: object) -> Tensor | float:
+    """A loss, or NaN where a matrix on the way to it has no decomposition."""
+    try:
+        return loss(*arguments)
+    except torch.linalg.LinAlgError:
+        return torch.tensor(math.nan)
 
 
 @torch.no_grad()
 def faulty_site(family: Family, batch: Dataset) -> str:
-    """The first Pyro site whose value or log density is not a number.
+    """The first Pyro site whose value or log density is not a number, or the last before a draw that failed.
 
     Args:
         family: the family whose ELBO is not finite.
         batch: rows for which it is not.
     """
-    with pyro.validation_enabled(False):
-        guide = poutine.trace(family.guide).get_trace(batch, len(batch))
-        model = poutine.trace(poutine.replay(family.model, trace=guide)).get_trace(batch, len(batch))
+    with pyro.validation_enabled(False), _Last() as last:
+        try:
+            guide = poutine.trace(family.guide).get_trace(batch, len(batch))
+            model = poutine.trace(poutine.replay(family.model, trace=guide)).get_trace(batch, len(batch))
+        except (RuntimeError, ValueError):
+            return last.site
     for trace in (guide, model):
         for name, site in trace.nodes.items():
             if site["type"] == "sample" and not _sound(site):
                 return name
     return "none alone: the sum of log densities"
+
+
+class _Last(Messenger):
+    """Remembers which site was sampled last."""
+
+    site = ""
+
+    def _pyro_sample(self, msg: dict) -> None:
+        self.site = msg["name"]
 
 
 def _sound(site: dict) -> bool:

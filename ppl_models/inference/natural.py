@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.errors import at_least_one
 from ppl_models.families import ClassProduct, Features
 
 CHECK_EVERY = 5
@@ -38,6 +39,15 @@ class NaturalGradient:
     batch_size: int | None = None
     epochs: int = 5
 
+    def __post_init__(self) -> None:
+        at_least_one(
+            "NaturalGradient: ",
+            restarts=self.restarts,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+        )
+
 
 @dataclass(frozen=True)
 class Ascent:
@@ -46,12 +56,14 @@ class Ascent:
     Attributes:
         natural: (classes, natural) of the best restart, in canonical order.
         elbo: (passes, restarts) ELBO of all rows in nats, prepared units.
+        kept: the pass whose state ``natural`` is, from 0: the last that was looked at and sound.
         converged: whether the tolerance was reached.
         finite: whether every ELBO of the last pass was a number.
     """
 
     natural: Float[Tensor, "classes natural"]
     elbo: Float[Tensor, "passes restarts"]
+    kept: int
     converged: bool
     finite: bool
 
@@ -72,21 +84,21 @@ def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, see
     if method.batch_size is not None and method.batch_size < len(train):
         natural = _in_batches(family, features, natural, method=method, order=_batches(len(train), method, seed))
     elbos: list[Tensor] = []
-    previous, converged, finite = natural, False, True
+    kept, sound, converged, finite = 0, family.model.prior().expand_as(natural), False, True
     for step in range(method.steps):
         elbo, responsibilities = bound(family, features, natural)
         elbos.append(elbo)
-        if step % CHECK_EVERY == 0 or step < CHECK_EVERY:
+        if step % CHECK_EVERY == 0 or step < CHECK_EVERY or step + 1 == method.steps:
             finite = bool(torch.isfinite(elbo).all())
-            converged = finite and step > 0 and float((elbo - elbos[-2]).max()) <= method.tolerance * train.total_weight
-            if converged or not finite:
+            if not finite:
                 break
-            previous = natural
+            kept, sound = step, natural
+            converged = step > 0 and float((elbo - elbos[-2]).max()) <= method.tolerance * train.total_weight
+            if converged:
+                break
         natural = family.posterior(features, responsibilities)
-    history = torch.stack(elbos)
-    kept = natural if finite else previous
-    best = history[-1 if finite else max(len(history) - 2, 0)].nan_to_num(-torch.inf).argmax()
-    return Ascent(family.arrange(kept[best]), history, converged, finite)
+    best = elbos[kept].nan_to_num(-torch.inf).argmax()
+    return Ascent(family.arrange(sound[best]), torch.stack(elbos), kept, converged, finite)
 
 
 def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:

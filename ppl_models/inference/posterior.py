@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import Conjugate, seeded
-from ppl_models.errors import InputError
+from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.density import log_density
 from ppl_models.inference.refined import guide_draws, log_joint_given, refined_draws
@@ -33,8 +33,7 @@ def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
     >>> sample(fit(NaiveBayes(table.schema), rows, seed=0).family, 2, seed=1).shape
     (2, 5)
     """
-    if rows < 1:
-        raise InputError(f"rows: expected one or more, got {rows}")
+    at_least_one(rows=rows)
     with seeded(seed):
         drawn = family.draw(rows)
     frame = family.preparation.invert(drawn.values)
@@ -60,6 +59,9 @@ def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Data
         a positive column for its logarithm; correlation under a full covariance; rate of counts; probability of each
         category, one variable a column. The attribute khat is that of the refinement, NaN without.
     """
+    if not isinstance(family, ClassProduct):
+        raise InputError(f"parameter draws: expected a conjugate family, got {type(family).__name__}")
+    at_least_one(draws=draws)
     if refine is None:
         with seeded(seed):
             theta = guide_draws(family, draws)
@@ -71,7 +73,10 @@ def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Data
         values = {name.split(".")[1]: value for name, value in theta.sites.items() if name.startswith(block.site + ".")}
         variables |= _RAW[block.site.split("_")[0]](family, block, values)
     arrays = {name: (("chain", "draw", *dims), value.numpy()[None]) for name, (dims, value) in variables.items()}
-    return xr.Dataset(arrays, coords=_coordinates(family), attrs={"khat": theta.khat})
+    names = _coordinates(family)
+    if "correlation" in arrays:
+        names |= dict.fromkeys(("row", "column"), names["continuous_column"])
+    return xr.Dataset(arrays, coords=names, attrs={"khat": theta.khat})
 
 
 def _coordinates(family: ClassProduct) -> dict[str, list]:
@@ -92,7 +97,7 @@ def _coordinates(family: ClassProduct) -> dict[str, list]:
 
 def _continuous(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
     """Locations and scales of the normal columns in raw units."""
-    loc, scale = block.pick(family.loc), block.pick(family.scale)
+    loc, scale = block.pick(family.preparation.loc), block.pick(family.preparation.scale)
     dims = ("component", "continuous_column")
     found = {"loc": (dims, theta["loc"] * scale + loc)}
     if theta["precision"].dim() == theta["loc"].dim():
@@ -135,6 +140,7 @@ def density_curve(family: Family, grid: Dataset, *, seed: int, draws: int = 400,
         Columns density, low, high, one row a grid row: densities per raw unit, not in nats; low and high are NaN where
         there is no band.
     """
+    at_least_one(draws=draws)
     low = high = np.full(len(grid), np.nan)
     if isinstance(family, ClassProduct):
         with seeded(seed):

@@ -8,6 +8,7 @@ by the exact log joint and resampled. k-hat of the weights says whether the resu
 (Vehtari, Simpson, Gelman, Yao and Gabry 2024, https://jmlr.org/papers/v25/19-556.html).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,10 +40,13 @@ class Theta:
     Attributes:
         sites: (draws, ...) values by Pyro site.
         khat: Pareto k-hat of the importance weights; NaN for draws of the guide itself.
+        log_evidence: log p(x) of all rows by these weights, nats in prepared units, for components in any one order
+            (add log K! for all orders); below the truth on average; NaN for draws of the guide itself.
     """
 
     sites: dict[str, Tensor]
-    khat: float
+    khat: float = math.nan
+    log_evidence: float = math.nan
 
 
 def guide_draws(family: ClassProduct, draws: int) -> Theta:
@@ -76,7 +80,8 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
         free, log_weights = posterior.weigh(posterior.proposal(), PROPOSALS_PER_DRAW * draws)
         picked = torch.multinomial(log_weights.softmax(0), draws, replacement=True)
         sites = posterior.constrain(free[picked])[0]
-    return Theta(sites, float(pareto_k(log_weights[None].numpy())[0]))
+    evidence = log_weights.logsumexp(0) - math.log(len(log_weights))
+    return Theta(sites, float(pareto_k(log_weights[None].numpy())[0]), float(evidence))
 
 
 class _Posterior:

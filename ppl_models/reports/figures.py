@@ -11,16 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ppl_models.reports.canvas import (
-    INK,
-    LINE,
-    colour,
-    legend_below,
-    new_figure,
-    panels,
-    plain,
-    tidy,
-)
+from ppl_models.reports.canvas import INK, LINE, colour, legend_below, new_figure, panels, plain, tidy
 
 NORMAL_95 = 1.96
 HIDDEN_SHARE = 0.15  # of the ELBO values, at most: those of the first steps

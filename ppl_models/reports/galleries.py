@@ -13,15 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ppl_models.errors import InputError
-from ppl_models.reports.canvas import (
-    DATA_COLOUR,
-    WIDTH,
-    colour,
-    legend_below,
-    new_figure,
-    plain,
-    tidy,
-)
+from ppl_models.reports.canvas import DATA_COLOUR, WIDTH, colour, legend_below, new_figure, plain, tidy
 
 MOST_PAIRED_COLUMNS = 5
 MOST_POINTS = 2000

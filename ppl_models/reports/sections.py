@@ -55,11 +55,7 @@ def comparison_section(
 
 
 def parameter_section(
-    report: Report,
-    draws: xr.Dataset,
-    *,
-    name: str = "parameters",
-    truth: Mapping[tuple[str, str], float] | None = None,
+    report: Report, draws: xr.Dataset, *, name: str = "parameters", truth: Mapping[tuple[str, str], float] | None = None
 ) -> pd.DataFrame:
     """Add a conjugate guide's parameters: the table, their intervals, the draws themselves.
 

@@ -1,0 +1,81 @@
+"""Which family describes a table best? All of them on five bundled tables, or on a table of your own."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+import ppl_models as ppl
+from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.datasets import Prepared, Table, prepare_split
+from ppl_models.inference import Fit, Gradient
+from ppl_models.reports import check_section, comparison_section, sample_section
+
+TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
+SIZES = (1, 2, 3, 4, 6, 8, 12, 20)
+REPLICATES = 200
+
+Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
+Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
+
+
+def fit_all(table: Table, parts: Prepared, *, seed: int, quick: bool) -> dict[str, Fit]:
+    """Every family that suits the columns; mixtures of the size with the best training ELBO."""
+    schema, train = table.schema, parts.train
+    mixtures = {"mixture": lambda size: ppl.Mixture(schema, components=size)}
+    if train.complete and not any(schema.discrete):
+        mixtures["full mixture"] = lambda size: ppl.GaussianMixture(schema, components=size, covariance="full")
+    fits = {"naive Bayes, one class": ppl.fit(ppl.NaiveBayes(schema, labelled=False), train, seed=seed)}
+    if schema.label is not None:
+        fits["naive Bayes, labelled"] = ppl.fit(ppl.NaiveBayes(schema), train, seed=seed)
+    for name, make in mixtures.items():
+        tried = [ppl.fit(make(size), train, seed=seed) for size in SIZES[: 3 if quick else None] if size < len(train)]
+        best = max(tried, key=lambda found: found.elbo)
+        fits[f"{name} of {best.family.classes}"] = best
+    shape = {"latent": min(max(len(schema.columns) // 2, 2), 8), "hidden": (256,) if schema.image_shape else (64, 64)}
+    method = Gradient(steps=200 if quick else 2000)
+    for name, family in {"VAE": ppl.VAE(schema, **shape), "autoencoder": ppl.Autoencoder(schema, **shape)}.items():
+        fits[name] = ppl.fit(family, train, parts.validation, seed=seed, method=method)
+    return fits
+
+
+def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd.DataFrame:
+    """Fit, compare and add one table's sections; its comparison."""
+    label = table.schema.label.name if table.schema.label else None
+    parts = prepare_split(table.frame, table.schema, seed=seed, stratify=label)
+    fits = fit_all(table, parts, seed=seed, quick=quick)
+    autoencoder = fits.pop("autoencoder").family
+    densities = {name: ppl.log_density(found.family, parts.test, seed=seed) for name, found in fits.items()}
+    rebuilt = autoencoder.reconstruction_log_likelihood(parts.test) + parts.test.log_scale
+    sizes = f"{len(parts.train)} rows to train on, {len(parts.validation)} to validate, {len(parts.test)} held out"
+    text = f"{table.source}; {sizes}. The autoencoder is no density: its log p(x | z = encoder(x)), "
+    report.text(table.name, text + f"{rebuilt.mean():.2f} nats a row, compares with nothing here.")
+    comparison = comparison_section(report, densities, fits, name=table.name)
+    best, kinds = fits[comparison.index[0]].family, table.schema.kinds
+    if not table.schema.image_shape:
+        held_out = parts.frames.test[list(table.schema.names)]
+        replicates = ppl.sample(best, REPLICATES * len(held_out), seed=seed)
+        sample_section(report, replicates.head(len(held_out)), held_out, kinds=kinds, name=f"{table.name}-samples")
+        check_section(report, replicates, held_out, kinds=kinds, name=f"{table.name}-checks")
+    return comparison.reset_index().assign(table=table.name)
+
+
+def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/densities"), quick: Quick = False,
+         data: Data = None, label: Label = None) -> None:  # fmt: skip
+    """Compare held-out log densities of all families on each table."""
+    started = perf_counter()
+    tables = [ppl.load(name) for name in TABLES] if data is None else [Table.from_file(data, label=label)]
+    report = ppl.Report("Densities: every family on every table", summary="", seed=seed)
+    found = pd.concat([add_table(report, table, seed=seed, quick=quick) for table in tables], ignore_index=True)
+    best = found.groupby("table", sort=False).first().itertuples()
+    parts = (f"{row.Index}: {row.model} ({row.elpd:.2f} nats a row, {row.kind})" for row in best)
+    report.summary = f"Best held-out log density: {'; '.join(parts)}."
+    caption = "All tables: held-out nats per row. Compare within a table only."
+    report.table("all", found.set_index(["table", "model"]).reset_index("model"), caption=caption)
+    report.write(output_dir, seconds=perf_counter() - started)
+
+
+if __name__ == "__main__":
+    script(main)

@@ -1,0 +1,34 @@
+"""All analyses, side by side on the machine's cores, and one index page that links their reports."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.reports import write_index
+
+ANALYSES = ("densities", "digits", "elbo", "fast_food", "wrodl")
+
+
+def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results"), quick: Quick = False) -> None:
+    """Run every analysis and write the index page."""
+    options = ["--seed", str(seed), *(["--quick"] if quick else [])]
+
+    def run(name: str) -> int:
+        """The exit code of one analysis, run as a person runs it."""
+        command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *options]
+        return subprocess.run([*command, "--output-dir", str(output_dir / name)], check=False).returncode
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        codes = dict(zip(ANALYSES, pool.map(run, ANALYSES), strict=True))
+    failed = {name: code for name, code in codes.items() if code}
+    if failed:
+        print(f"error: {', '.join(failed)} did not finish", file=sys.stderr)
+        sys.exit(max(failed.values()))
+    print(write_index(output_dir, {name: output_dir / name for name in ANALYSES}, title="Density comparison reports"))
+
+
+if __name__ == "__main__":
+    script(main)

@@ -1,0 +1,252 @@
+"""What cannot be used is refused in one line that says where, what was expected and what came."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cases import rows_of
+
+from ppl_models.datasets import Column, Schema, infer_schema, load, prepare, read, split
+from ppl_models.errors import InputError
+from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
+from ppl_models.inference import (
+    Gradient,
+    NaturalGradient,
+    density_curve,
+    estimate_elbo,
+    fit,
+    log_density,
+    parameter_draws,
+    sample,
+)
+
+FILES = {
+    "empty.csv": "",
+    "blank.csv": "\n\n",
+    "header.csv": "x,y\n",
+    "twice.csv": "x,y,x\n1,2,3\n",
+    "wide.csv": "x,y\n1,2,3\n4,5,6\n",
+    "ragged.csv": "x,y\n1,2\n4,5,6\n",
+    "rows.xlsx": "x\n1\n",
+    "broken.parquet": "x,y\n1,2\n",
+    "text.csv": "x\n1\nabc\n",
+    "latin.csv": "stra\udce4e\n1\n",
+}
+FRAME = pd.DataFrame({"x": [0.5, 1.5, 2.5, 4.0], "n": [1, 0, 2, 5], "b": [0, 1, 1, 0], "y": ["u", "v", "u", "v"]})
+SCHEMA = infer_schema(FRAME, label="y")
+REAL = Schema((Column("x", "real"),))
+LABELLED = Schema((Column("x", "real"),), label=Column("y", "categorical", ("u", "v")))
+
+
+def cells(kind: str, *values: object):
+    """Prepare one column of this kind."""
+    levels = ("a", "b") if kind == "categorical" else ()
+    return prepare(pd.DataFrame({"x": values}), Schema((Column("x", kind, levels),)))
+
+
+def rows(schema: Schema = SCHEMA, frame: pd.DataFrame = FRAME, **changes):
+    return prepare(frame.assign(**changes), schema)(frame.assign(**changes))
+
+
+def fitted(make=NaiveBayes, schema: Schema = SCHEMA):
+    family = make(schema)
+    return fit(family, rows(schema), seed=0, method=Gradient(steps=2) if make is vae else None).family
+
+
+def vae(schema: Schema) -> VAE:
+    return VAE(schema, latent=1, hidden=())
+
+
+FILES_REFUSED = {
+    "missing file": ("none.csv", None, r"none\.csv: expected a CSV or Parquet file, found none"),
+    "folder": ("", None, r": expected a CSV or Parquet file, found a folder"),
+    "other suffix": ("rows.xlsx", None, r"rows\.xlsx: expected a name ending in \.csv or \.parquet, got 'rows\.xlsx'"),
+    "no bytes": ("empty.csv", None, r"empty\.csv: expected rows, got an empty file"),
+    "blank lines": ("blank.csv", None, r"blank\.csv: expected rows, got an empty file"),
+    "header only": ("header.csv", None, r"header\.csv: expected rows, got an empty table"),
+    "repeated column": ("twice.csv", None, r"twice\.csv: column 'x' occurs more than once"),
+    "more cells than names": ("wide.csv", None, r"wide\.csv: expected 2 cells a row as in the header, got more"),
+    "one longer row": ("ragged.csv", None, r"ragged\.csv: could not be read: .*Expected 2 fields in line 3, saw 3"),
+    "no Parquet": ("broken.parquet", None, r"broken\.parquet: could not be read: .*Parquet"),
+    "no UTF-8": ("latin.csv", None, r"latin\.csv: could not be read: 'utf-8' codec"),
+    "absent column": ("text.csv", Schema((Column("z", "real"),)), r"text\.csv: no column 'z'; the columns are x"),
+    "text": ("text.csv", REAL, r"text\.csv: column 'x', row 2: expected a number, got 'abc'"),
+}
+
+TABLES = {
+    "empty table": (lambda: infer_schema(FRAME.head(0)), "table: expected rows, got an empty table"),
+    "one row": (lambda: prepare(FRAME.head(1), SCHEMA), "table: expected two or more training rows, got 1"),
+    "no column": (lambda: infer_schema(FRAME[["y"]], label="y"), "at least one column besides the label .* got none"),
+    "repeated column": (lambda: infer_schema(FRAME[["x", "x"]]), "table: column 'x' occurs more than once"),
+    "repeated, conformed": (lambda: prepare(FRAME[["x", "x"]], REAL), "table: column 'x' occurs more than once"),
+    "numbered columns": (lambda: infer_schema(pd.DataFrame([[1.5], [2.5]])), "expected text as column names, got 0"),
+    "unknown label": (lambda: infer_schema(FRAME, label="z"), "table: no column 'z'; the columns are x, n, b, y"),
+    "unknown column in kinds": (lambda: infer_schema(FRAME, kinds={"z": "real"}), "table: no column 'z'; the columns"),
+    "unknown in categories": (lambda: infer_schema(FRAME, categories={"z": "ab"}), "table: no column 'z'; the columns"),
+    "unknown in override": (lambda: SCHEMA.override(z="real"), "schema: no column 'z'; the columns are x, n, b"),
+    "unknown in schema": (lambda: prepare(FRAME, SCHEMA)(FRAME[["x", "n"]]), "table: no column 'b'; .* are x, n"),
+    "unknown kind": (
+        lambda: infer_schema(FRAME, kinds={"x": "complex"}),
+        "column 'x': kind must be one of .*'complex'",
+    ),
+    "named twice": (lambda: Schema((Column("x", "real"),) * 2), "schema: column 'x' is named twice"),
+    "numeric label": (lambda: Schema(REAL.columns, Column("y", "real")), "label 'y': must be categorical, not real"),
+    "one category": (lambda: Column("x", "categorical", ("a",)), r"'x'.* two or more categories, got \['a'\]"),
+    "category twice": (lambda: Column("x", "categorical", tuple("aba")), "'x': a category is listed twice in"),
+    "wrong image shape": (lambda: infer_schema(FRAME, image_shape=(2, 3)), r"\(2, 3\) needs 6 columns, .* has 4"),
+    "all labels missing": (lambda: infer_schema(FRAME.assign(y=None), label="y"), "label 'y': .* every row is missing"),
+    "one class": (lambda: infer_schema(FRAME.assign(y="u"), label="y"), "'y': expected two or more .* only 'u'"),
+    "unseen class": (lambda: rows(y=["u", "v", "w", "u"]), "column 'y', row 3: expected one of u, v, got 'w'"),
+    "text": (lambda: cells("real", 1.5, "abc"), "table: column 'x', row 2: expected a number, got 'abc'"),
+    "infinity": (lambda: cells("real", 1.5, 2.0, -np.inf), "'x', row 3: expected a finite number, got -inf"),
+    "negative count": (lambda: cells("count", 0, -1), "'x', row 2: expected a whole number from 0, got -1"),
+    "fractional count": (lambda: cells("count", 0.5, 1), "'x', row 1: expected a whole number from 0, got 0.5"),
+    "zero dollars": (lambda: cells("positive", 0.5, 0), "'x', row 2: expected a number above zero, got 0"),
+    "two in bits": (lambda: cells("binary", 0, 1, 2), "'x', row 3: expected 0 or 1, got 2"),
+    "unseen category": (lambda: cells("categorical", "a", "c"), "'x', row 2: expected one of a, b, got 'c'"),
+    "constant": (lambda: cells("real", 2.5, 2.5), r"column 'x': is constant \(2.5\) in the training rows"),
+    "constant on its logarithm": (lambda: cells("positive", 1.0, 1.0), r"column 'x': is constant \(1.0\)"),
+    "all cells missing": (lambda: infer_schema(FRAME.assign(x=np.nan)), "column 'x': .* every cell is missing"),
+    "all training cells missing": (lambda: cells("real", None, None), "column 'x': .* every training cell is missing"),
+    "shares above one": (lambda: split(FRAME, seed=0, test=0.9), "sum below 1, got validation=0.15, test=0.9"),
+    "negative share": (lambda: split(FRAME, seed=0, test=-0.1), "expected shares .* test=-0.1"),
+    "too few rows to split": (lambda: split(FRAME.head(3), seed=0), "split: 3 rows are too few for shares"),
+    "unknown stratum": (lambda: split(FRAME, seed=0, stratify="z"), "split: no column 'z'; the columns are x, n, b, y"),
+    "unknown table": (lambda: load("titanic"), "bundled table: expected one of .*wrodl.*, got 'titanic'"),
+}
+
+WEIGHTS = {
+    "negative": ([1, 1, -1, 1], r"weights: expected 4 finite numbers from 0, not all 0, .* smallest -1"),
+    "all zero": ([0, 0, 0, 0], r"weights: expected 4 finite numbers from 0, not all 0, .* sum 0"),
+    "too many": ([1] * 5, r"weights: expected 4 finite .* got shape \(5,\)"),
+    "none": ([], r"weights: expected 4 finite .* got shape \(0,\)"),
+    "not a number": ([1, 1, 1, np.nan], r"weights: expected 4 finite .* sum nan"),
+    "infinite": ([1, 1, 1, np.inf], r"weights: expected 4 finite .* sum inf"),
+}
+
+IRIS = load("iris").schema
+OTHER = prepare(FRAME.head(3), SCHEMA)(FRAME)
+MODELS = {
+    "no component": (lambda: Mixture(SCHEMA, components=0), "components: expected a whole number from 1, got 0"),
+    "half a component": (
+        lambda: Mixture(SCHEMA, components=2.5),
+        "components: expected a whole number from 1, got 2.5",
+    ),
+    "unknown covariance": (
+        lambda: GaussianMixture(IRIS, components=2, covariance="tied"),
+        "covariance must be 'diagonal' or 'full', not 'tied'",
+    ),
+    "discrete columns": (
+        lambda: GaussianMixture(SCHEMA, components=2),
+        "GaussianMixture: expected real or positive columns, column 'n' is count",
+    ),
+    "no latent": (lambda: VAE(SCHEMA, latent=0), r"VAE: expected one or more latent .* got latent=0"),
+    "no unit": (lambda: Autoencoder(SCHEMA, latent=1, hidden=(4, 0)), r"Autoencoder: expected .* hidden=\(4, 0\)"),
+    "unknown scale": (lambda: VAE(SCHEMA, latent=1, scale="cell"), "VAE: scale must be 'row' or 'column', not 'cell'"),
+    "no label": (lambda: NaiveBayes(REAL, labelled=True), "NaiveBayes: labelled=True needs a schema with a label"),
+    "too few rows": (
+        lambda: fit(Mixture(SCHEMA, components=5), rows(), seed=0),
+        "Mixture: expected at least as many rows as classes, got 4 rows for 5 classes",
+    ),
+    "no known class": (
+        lambda: fit(NaiveBayes(SCHEMA), rows(y=None), seed=0),
+        "label 'y': expected some known classes, all 4 training rows miss it",
+    ),
+    "missing cells under full covariance": (
+        lambda: fit(GaussianMixture(REAL, components=1, covariance="full"), rows(REAL, x=[1, 2, None, 4]), seed=0),
+        "covariance 'full': expected rows without missing cells, row 3 has one",
+    ),
+    "natural gradients of a VAE": (
+        lambda: fit(vae(SCHEMA), rows(), seed=0, method=NaturalGradient()),
+        "NaturalGradient: expected a conjugate family, got VAE; use Gradient",
+    ),
+    "training rows of another schema": (
+        lambda: fit(NaiveBayes(SCHEMA), rows(REAL), seed=0),
+        "NaiveBayes: expected the columns x, n, b, got x",
+    ),
+    "validation rows of another preparation": (
+        lambda: fit(NaiveBayes(SCHEMA), rows(), OTHER, seed=0),
+        "expected rows prepared by the preparation of its training rows, got rows of another",
+    ),
+    "rows of another preparation": (
+        lambda: log_density(fitted(), OTHER),
+        "expected rows prepared by the preparation of its training rows, got rows of another",
+    ),
+    "rows of another schema": (lambda: log_density(fitted(), rows(REAL)), "expected the columns x, n, b, got x"),
+    "rows of other kinds": (
+        lambda: log_density(fitted(), rows(SCHEMA.override(n="real"))),
+        "expected column 'n' to be count, got real",
+    ),
+    "rows of another label": (
+        lambda: log_density(fitted(NaiveBayes, REAL), rows(LABELLED)),
+        "expected the label none, got 'y' of 'u' 'v'",
+    ),
+    "unfitted": (lambda: log_density(NaiveBayes(SCHEMA), rows()), "NaiveBayes: .* never fitted"),
+    "unfitted, no continuous column": (
+        lambda: log_density(NaiveBayes(load("wrodl").schema), rows_of("wrodl", 50)),
+        "NaiveBayes: expected a fitted family, got one that was never fitted",
+    ),
+    "samples of an unfitted family": (lambda: sample(vae(SCHEMA), 3, seed=0), "VAE: .* never fitted"),
+    "draws of an unfitted family": (
+        lambda: parameter_draws(NaiveBayes(REAL), 3, seed=0),
+        "NaiveBayes: .* never fitted",
+    ),
+    "no draw": (lambda: log_density(fitted(vae), rows(), draws=0), "draws: expected one or more, got 0"),
+    "no particle": (lambda: estimate_elbo(fitted(), rows(), seed=0, particles=0), "particles: .* one or more, got 0"),
+    "no row to sample": (lambda: sample(fitted(), 0, seed=0), "rows: expected one or more, got 0"),
+    "no parameter draw": (lambda: parameter_draws(fitted(), 0, seed=0), "draws: expected one or more, got 0"),
+    "no draw for a band": (
+        lambda: density_curve(fitted(), rows(), seed=0, draws=0),
+        "draws: expected one or more, got 0",
+    ),
+    "no parameters in conjugate form": (
+        lambda: parameter_draws(fitted(vae), 3, seed=0),
+        "parameter draws: expected a conjugate family, got VAE",
+    ),
+    "no step": (lambda: Gradient(steps=0), "Gradient: steps: expected one or more, got 0"),
+    "no restart": (lambda: NaturalGradient(restarts=0), "NaturalGradient: restarts: expected one or more, got 0"),
+    "no batch": (lambda: Gradient(batch_size=0), "Gradient: batch_size: expected one or more, got 0"),
+}
+
+
+def refuse(call, message: str) -> None:
+    """The call raises an InputError of one line with this message."""
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("files")
+    for name, text in FILES.items():
+        (path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    return path
+
+
+@pytest.mark.parametrize(("name", "schema", "message"), FILES_REFUSED.values(), ids=FILES_REFUSED)
+def test_files_that_cannot_be_read_are_refused_by_name(name, schema, message, folder):
+    refuse(lambda: read(folder / name, schema), str(folder) + ".*" + message)
+
+
+@pytest.mark.parametrize(("call", "message"), TABLES.values(), ids=TABLES)
+def test_tables_that_cannot_be_used_are_refused_by_column_and_row(call, message):
+    refuse(call, message)
+
+
+@pytest.mark.parametrize(("weights", "message"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_do_not_count_rows_are_refused(weights, message):
+    refuse(lambda: prepare(FRAME, SCHEMA)(FRAME, weights=np.array(weights)), message)
+
+
+@pytest.mark.parametrize(("call", "message"), MODELS.values(), ids=MODELS)
+def test_models_that_cannot_be_are_refused_by_option(call, message):
+    refuse(call, message)
+
+
+def test_a_family_that_was_refused_rows_can_still_be_fitted():
+    family = Mixture(SCHEMA, components=2)
+    refuse(lambda: fit(family, rows(REAL), seed=0), "expected the columns")
+    assert torch.isfinite(torch.tensor(fit(family, rows(), seed=0).elbo))
