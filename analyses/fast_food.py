@@ -17,8 +17,8 @@ from ppl_models.reports import check_section, comparison_section, density_overla
 DOLLARS = "dollars_per_week"
 GROUPS = {"1": (40.0, 5.0), "2": (55.0, 7.0)}
 TRUTH = {("weights", group): 0.5 for group in GROUPS}
-TRUTH |= {(f"loc of {DOLLARS}", group): loc for group, (loc, _) in GROUPS.items()}
-TRUTH |= {(f"scale of {DOLLARS}", group): scale for group, (_, scale) in GROUPS.items()}
+TRUTH |= {("loc", group): loc for group, (loc, _) in GROUPS.items()}
+TRUTH |= {("scale", group): scale for group, (_, scale) in GROUPS.items()}
 
 
 def true_log_density(dollars: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/fast_food"), q
     report.table("sizes", choice, caption="The choice of the number of components, nats a customer.", digits=4)
     family, everyone = fits[chosen].family, prepare(table.frame, table.schema)(table.frame)
     whole = fit(GaussianMixture(table.schema, components=family.classes), everyone, seed=seed).family
-    draws = parameter_draws(whole, 2000, seed=seed, refine=everyone)
+    draws = parameter_draws(whole, 4000, seed=seed, refine=everyone)
     parameter_section(report, draws, truth=TRUTH if family.classes == 2 else None)
     replicates = sample(family, 500 * len(held_out), seed=seed)
     check_section(report, replicates, parts.frames.test, kinds=table.schema.kinds)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,10 +88,6 @@ TABLES = {
     "unknown in categories": (lambda: infer_schema(FRAME, categories={"z": "ab"}), "table: no column 'z'; the columns"),
     "unknown in override": (lambda: SCHEMA.override(z="real"), "schema: no column 'z'; the columns are x, n, b"),
     "unknown in schema": (lambda: prepare(FRAME, SCHEMA)(FRAME[["x", "n"]]), "table: no column 'b'; .* are x, n"),
-    "unknown kind": (
-        lambda: infer_schema(FRAME, kinds={"x": "complex"}),
-        "column 'x': kind must be one of .*'complex'",
-    ),
     "named twice": (lambda: Schema((Column("x", "real"),) * 2), "schema: column 'x' is named twice"),
     "numeric label": (lambda: Schema(REAL.columns, Column("y", "real")), "label 'y': must be categorical, not real"),
     "one category": (lambda: Column("x", "categorical", ("a",)), r"'x'.* two or more categories, got \['a'\]"),
@@ -130,21 +127,12 @@ IRIS = load("iris").schema
 OTHER = prepare(FRAME.head(3), SCHEMA)(FRAME)
 MODELS = {
     "no component": (lambda: Mixture(SCHEMA, components=0), "components: expected a whole number from 1, got 0"),
-    "half a component": (
-        lambda: Mixture(SCHEMA, components=2.5),
-        "components: expected a whole number from 1, got 2.5",
-    ),
-    "unknown covariance": (
-        lambda: GaussianMixture(IRIS, components=2, covariance="tied"),
-        "covariance must be 'diagonal' or 'full', not 'tied'",
-    ),
     "discrete columns": (
         lambda: GaussianMixture(SCHEMA, components=2),
         "GaussianMixture: expected real or positive columns, column 'n' is count",
     ),
     "no latent": (lambda: VAE(SCHEMA, latent=0), r"VAE: expected one or more latent .* got latent=0"),
     "no unit": (lambda: Autoencoder(SCHEMA, latent=1, hidden=(4, 0)), r"Autoencoder: expected .* hidden=\(4, 0\)"),
-    "unknown scale": (lambda: VAE(SCHEMA, latent=1, scale="cell"), "VAE: scale must be 'row' or 'column', not 'cell'"),
     "no label": (lambda: NaiveBayes(REAL, labelled=True), "NaiveBayes: labelled=True needs a schema with a label"),
     "too few rows": (
         lambda: fit(Mixture(SCHEMA, components=5), rows(), seed=0),
@@ -210,6 +198,22 @@ MODELS = {
     "no batch": (lambda: Gradient(batch_size=0), "Gradient: batch_size: expected one or more, got 0"),
 }
 
+WRONG_TYPES = {
+    "unknown kind": (
+        lambda: infer_schema(FRAME, kinds={"x": "complex"}),
+        "column 'x': kind must be one of .*'complex'",
+    ),
+    "half a component": (
+        lambda: Mixture(SCHEMA, components=2.5),
+        "components: expected a whole number from 1, got 2.5",
+    ),
+    "unknown covariance": (
+        lambda: GaussianMixture(IRIS, components=2, covariance="tied"),
+        "covariance must be 'diagonal' or 'full', not 'tied'",
+    ),
+    "unknown scale": (lambda: VAE(SCHEMA, latent=1, scale="cell"), "VAE: scale must be 'row' or 'column', not 'cell'"),
+}
+
 
 def refuse(call, message: str) -> None:
     """The call raises an InputError of one line with this message."""
@@ -244,6 +248,16 @@ def test_weights_that_do_not_count_rows_are_refused(weights, message):
 @pytest.mark.parametrize(("call", "message"), MODELS.values(), ids=MODELS)
 def test_models_that_cannot_be_are_refused_by_option(call, message):
     refuse(call, message)
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_options_of_another_type_are_refused(call, message):
+    """As users meet them: the type checks of the test run are off."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        refuse(call, message)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_a_family_that_was_refused_rows_can_still_be_fitted():

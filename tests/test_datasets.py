@@ -9,18 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppl_models.datasets import (
-    Column,
-    Schema,
-    bundled,
-    conform,
-    infer_schema,
-    load,
-    prepare,
-    prepare_split,
-    read,
-    split,
-)
+from ppl_models.datasets import Column, Schema, conform, infer_schema, load, prepare, prepare_split, read, split
 from ppl_models.errors import InputError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -149,8 +138,7 @@ def test_parts_have_the_shares_asked_for():
 def test_a_split_is_reproducible_and_another_seed_gives_another():
     frame = load("iris").frame
     first, again, other = (split(frame, seed=seed).test.index for seed in (1, 1, 2))
-    assert first.equals(again)
-    assert not first.equals(other)
+    assert first.equals(again) and not first.equals(other)
 
 
 @pytest.mark.parametrize(("table", "column"), [("wine", "label"), ("fast_food_customers", "group"), ("wrodl", "top")])
@@ -288,7 +276,7 @@ def test_simulated_files_are_made_again_byte_for_byte(table, tmp_path, monkeypat
 def test_a_changed_shipped_file_is_refused(tmp_path, monkeypatch):
     text = (DATA / "wrodl.csv").read_text().replace("Black", "Blue", 1)
     (tmp_path / "wrodl.csv").write_text(text)
-    monkeypatch.setattr(bundled, "_folder", lambda: tmp_path)
+    monkeypatch.setattr("ppl_models.datasets.bundled._folder", lambda: tmp_path)
     with pytest.raises(InputError, match=r"wrodl\.csv: expected sha256 .* the file was changed"):
         load("wrodl")
 

@@ -9,14 +9,13 @@ import pytest
 import torch
 from pyro import poutine
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppl_models.datasets import Column, Schema
-from ppl_models.distributions import Conjugate, assemble, heads, seeded
-from ppl_models.distributions.categorical import BernoulliHead, CategoricalHead, DirichletCategorical
-from ppl_models.distributions.counts import GammaPoisson, PoissonHead
+from ppl_models.distributions import Conjugate, assemble, seeded
+from ppl_models.distributions.categorical import DirichletCategorical
+from ppl_models.distributions.counts import GammaPoisson
 from ppl_models.distributions.multivariate_normal import NormalWishart, Wishart
-from ppl_models.distributions.normal import HeteroscedasticHead, NormalGamma, NormalHead
+from ppl_models.distributions.normal import NormalGamma
 
 FALSE_ALARM = 1e-5  # of each test below that compares draws with a distribution
 RANDOM = np.random.default_rng(1)
@@ -25,10 +24,10 @@ COUNTS = RANDOM.poisson((2.0, 30.0), (12, 2)).astype(float)
 CODES = RANDOM.integers(0, 3, (12, 2)).astype(float)
 
 
-def counts_block() -> GammaPoisson:
-    block = GammaPoisson("count", (0, 1))
-    block.set_unit(torch.tensor([2.0, 30.0]))
-    return block
+class Counts(GammaPoisson):
+    def __init__(self) -> None:
+        super().__init__("count", (0, 1))
+        self.set_unit(torch.tensor([2.0, 30.0]))
 
 
 def normal_predictive(x: np.ndarray) -> list:
@@ -85,7 +84,7 @@ BLOCKS = {
     "normal-gamma": Block(lambda: NormalGamma("real", (0, 1, 2), 2), REALS, normal_predictive, normal_theta),
     "normal-Wishart": Block(lambda: NormalWishart("real", (0, 1, 2), 2), REALS, wishart_predictive, wishart_theta),
     "gamma-Poisson": Block(
-        counts_block, COUNTS, poisson_predictive, lambda theta: torch.cat([-theta["rate"], theta["rate"].log()], -1)
+        Counts, COUNTS, poisson_predictive, lambda theta: torch.cat([-theta["rate"], theta["rate"].log()], -1)
     ),
     "Dirichlet-categorical": Block(
         lambda: DirichletCategorical("categorical_3", (0, 1), 3),
@@ -231,66 +230,6 @@ def test_wishart_draws_have_the_mean_of_their_scale_times_degrees():
         found = Wishart(df=torch.tensor(degrees), covariance_matrix=scale).sample((draws,)).mean(0)
     variance = degrees * (scale**2 + torch.outer(scale.diagonal(), scale.diagonal()))
     assert ((found - degrees * scale).abs() < 4.5 * (variance / draws).sqrt()).all()
-
-
-def linear(layer: nn.Linear, hidden: Tensor) -> np.ndarray:
-    return hidden.numpy() @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-
-
-def poisson_log(head: PoissonHead, hidden: Tensor, values: np.ndarray) -> np.ndarray:
-    return stats.poisson(np.array([2.0, 7.0]) * np.exp(linear(head.log_rate, hidden))).logpmf(values)
-
-
-def categorical_log(head: CategoricalHead, hidden: Tensor, values: np.ndarray) -> np.ndarray:
-    logits = linear(head.logits, hidden).reshape(len(values), 2, 3)
-    table = np.log(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
-    return np.array([[table[i, d, int(values[i, d])] for d in range(2)] for i in range(len(values))])
-
-
-HEADS = {
-    "normal": (
-        NormalHead,
-        REALS[:, :2],
-        lambda head, h, x: stats.norm(linear(head.loc, h), 0.01 + np.exp([0.3, -1.0])).logpdf(x),
-    ),
-    "heteroscedastic": (
-        HeteroscedasticHead,
-        REALS[:, :2],
-        lambda head, h, x: stats.norm(linear(head.loc, h), 0.01 + np.log1p(np.exp(linear(head.scale, h)))).logpdf(x),
-    ),
-    "Poisson": (PoissonHead, COUNTS, poisson_log),
-    "Bernoulli": (
-        BernoulliHead,
-        CODES % 2,
-        lambda head, h, x: stats.bernoulli(1 / (1 + np.exp(-linear(head.logits, h)))).logpmf(x),
-    ),
-    "categorical": (lambda *args: CategoricalHead(*args, 3), CODES, categorical_log),
-}
-
-
-@pytest.mark.parametrize(("make", "values", "expected"), HEADS.values(), ids=HEADS)
-def test_heads_have_scipys_log_probabilities(make, values, expected):
-    with seeded(6):
-        head, hidden = make("site", (0, 1), 4).double(), torch.randn(len(values), 4).double()
-    if isinstance(head, PoissonHead):
-        head.set_unit(torch.tensor([2.0, 7.0]))
-    if isinstance(head, NormalHead):
-        head.log_scale.data = torch.tensor([0.3, -1.0], dtype=torch.float64)
-    found = head(hidden).log_prob(torch.tensor(values)).detach()
-    np.testing.assert_allclose(found, expected(head, hidden, values), rtol=1e-10)
-
-
-@pytest.mark.parametrize(("make", "values", "expected"), HEADS.values(), ids=HEADS)
-def test_heads_keep_leading_dimensions(make, values, expected):
-    assert make("site", (0, 1), 4)(torch.zeros(5, 7, 4)).batch_shape == (5, 7, 2)
-
-
-def test_every_column_has_exactly_one_head():
-    kinds = ("real", "count", "binary", "positive", "categorical", "categorical", "categorical")
-    levels = ((),) * 4 + ((1, 2, 3), (1, 2), (4, 5, 6))
-    schema = Schema(tuple(Column(str(i), *both) for i, both in enumerate(zip(kinds, levels, strict=True))))
-    sites = {head.site: head.columns for head in heads(schema, 4, "row")}
-    assert sites == {"real": (0, 3), "count": (1,), "binary": (2,), "categorical_2": (5,), "categorical_3": (4, 6)}
 
 
 def test_assembled_columns_stand_in_the_schemas_order():

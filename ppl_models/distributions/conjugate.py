@@ -80,7 +80,7 @@ class Conjugate(nn.Module, ABC):
         """The way back from ``unconstrain``."""
 
     @abstractmethod
-    def sample(self, natural: Float[Tensor, "classes natural"]) -> dict[str, Tensor]:
+    def sample(self, natural: Float[Tensor, "*batch classes natural"]) -> dict[str, Tensor]:
         """Sample the parameters' Pyro sites, for each class; call it inside the plate of classes."""
 
     @abstractmethod

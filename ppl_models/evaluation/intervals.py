@@ -13,7 +13,7 @@ def parameter_table(draws: xr.Dataset, *, level: float = 0.9) -> pd.DataFrame:
         level: the interval's posterior probability.
 
     Returns:
-        Columns parameter ("loc of dollars"), component, mean, sd, low, high.
+        Columns parameter ("loc"), entry (the column or category that it is of), component, mean, sd, low, high.
 
     >>> draws = xr.Dataset({"weights": (("chain", "draw", "component"), np.full((1, 9, 1), 1.0))},
     ...                    coords={"component": ["1"]})
@@ -31,9 +31,8 @@ def _rows(name: str, values: xr.DataArray, level: float) -> pd.DataFrame:
     low, high = np.quantile(flat.values, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return pd.DataFrame(
         {
-            "parameter": [
-                " of ".join([name, *(", ".join(map(str, place[1:])),)]) if place[1:] else name for place in places
-            ],
+            "parameter": name.replace("_", " "),
+            "entry": [", ".join(map(str, place[1:])) for place in places],
             "component": [str(place[0]) for place in places],
             "mean": flat.values.mean(0),
             "sd": flat.values.std(0, ddof=1),

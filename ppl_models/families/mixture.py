@@ -79,7 +79,9 @@ class Model(nn.Module):
         """Natural parameters of the prior, the weights' concentration in the last column."""
         return torch.cat([self.row.prior.expand(self.classes, -1), self.concentration[:, None]], -1)
 
-    def parameters_from(self, natural: Float[Tensor, "classes natural"]) -> tuple[Tensor, list[dict[str, Tensor]]]:
+    def parameters_from(
+        self, natural: Float[Tensor, "*batch classes natural"]
+    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Sample the weights and each block's θ; the guide calls this with its own natural parameters."""
         weights = pyro.sample("weights", dist.Dirichlet(natural[..., -1]))
         with pyro.plate("classes", self.classes, dim=-1):

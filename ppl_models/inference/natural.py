@@ -34,7 +34,7 @@ class NaturalGradient:
     """
 
     restarts: int = 8
-    steps: int = 1000
+    steps: int = 3000
     tolerance: float = 1e-7
     batch_size: int | None = None
     epochs: int = 5

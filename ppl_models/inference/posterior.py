@@ -44,7 +44,7 @@ def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Dataset | None = None) -> xr.Dataset:
+def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | None = None) -> xr.Dataset:
     """Draws of a conjugate family's parameters, in raw units.
 
     Args:
@@ -57,7 +57,11 @@ def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Data
     Returns:
         Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those of
         a positive column for its logarithm; correlation under a full covariance; rate of counts; probability of each
-        category, one variable a column. The attribute khat is that of the refinement, NaN without.
+        category, one variable a column. The attributes khat and accepted are the refinement's, NaN
+        without.
+
+    Raises:
+        InputError: a family that is not conjugate or was never fitted, or fewer than one draw.
     """
     if not isinstance(family, ClassProduct):
         raise InputError(f"parameter draws: expected a conjugate family, got {type(family).__name__}")
@@ -76,7 +80,7 @@ def parameter_draws(family: ClassProduct, draws: int, *, seed: int, refine: Data
     names = _coordinates(family)
     if "correlation" in arrays:
         names |= dict.fromkeys(("row", "column"), names["continuous_column"])
-    return xr.Dataset(arrays, coords=names, attrs={"khat": theta.khat})
+    return xr.Dataset(arrays, coords=names, attrs={"khat": theta.khat, "accepted": theta.accepted})
 
 
 def _coordinates(family: ClassProduct) -> dict[str, list]:

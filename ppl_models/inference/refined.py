@@ -1,20 +1,23 @@
-"""A richer answer for θ: the posterior's mode and curvature, corrected by importance resampling.
+"""A richer answer for θ: the posterior's mode and curvature, importance resampling, and Metropolis steps.
 
 The conjugate guide holds q(θ) and q(z | x) independent, so its intervals are too narrow where components overlap. Here
 z is summed out and θ is proposed from multivariate t distributions around the mode of p(θ | x), on unconstrained
 parameters: a third each with the curvature's covariance there, twice and four times that, since such posteriors have
 tails (defensive mixtures: Hesterberg 1995, https://doi.org/10.1080/00401706.1995.10484303). The proposals are weighted
-by the exact log joint and resampled. k-hat of the weights says whether the result can be trusted: below 0.7 it can
-(Vehtari, Simpson, Gelman, Yao and Gabry 2024, https://jmlr.org/papers/v25/19-556.html).
+by the exact log joint and resampled, and each then takes random-walk Metropolis steps, which leave the posterior as it
+is and mend what the weights missed (Gilks and Berzuini 2001, https://doi.org/10.1111/1467-9868.00280). k-hat of the
+weights says how much there is to mend: below 0.7 the weights alone would do (Vehtari, Simpson, Gelman, Yao and Gabry
+2024, https://jmlr.org/papers/v25/19-556.html).
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
@@ -29,6 +32,7 @@ from ppl_models.families import ClassProduct
 PROPOSALS_PER_DRAW = 5
 DEGREES = 5.0
 INFLATIONS = (1.0, 2.0, 4.0)
+CHAINS, BURN_IN, THINNING = 1000, 50, 10
 MOST_PARAMETERS = 400
 CELLS_AT_ONCE = 2**21
 
@@ -40,12 +44,14 @@ class Theta:
     Attributes:
         sites: (draws, ...) values by Pyro site.
         khat: Pareto k-hat of the importance weights; NaN for draws of the guide itself.
+        accepted: share of the Metropolis steps that were accepted; NaN likewise.
         log_evidence: log p(x) of all rows by these weights, nats in prepared units, for components in any one order
             (add log K! for all orders); below the truth on average; NaN for draws of the guide itself.
     """
 
     sites: dict[str, Tensor]
     khat: float = math.nan
+    accepted: float = math.nan
     log_evidence: float = math.nan
 
 
@@ -59,7 +65,7 @@ def guide_draws(family: ClassProduct, draws: int) -> Theta:
 
 
 def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int) -> Theta:
-    """Draws of θ from the posterior given the rows, component summed out, by importance resampling.
+    """Draws of θ from the posterior given the rows, component summed out, by resampling and Metropolis steps.
 
     Args:
         family: a conjugate family fitted to the rows.
@@ -77,11 +83,14 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
             raise InputError(
                 f"refined draws: expected at most {MOST_PARAMETERS} parameters, the family has {posterior.size}"
             )
-        free, log_weights = posterior.weigh(posterior.proposal(), PROPOSALS_PER_DRAW * draws)
-        picked = torch.multinomial(log_weights.softmax(0), draws, replacement=True)
-        sites = posterior.constrain(free[picked])[0]
-    evidence = log_weights.logsumexp(0) - math.log(len(log_weights))
-    return Theta(sites, float(pareto_k(log_weights[None].numpy())[0]), float(evidence))
+        proposal = posterior.proposal()
+        free, log_weights = posterior.weigh(proposal, PROPOSALS_PER_DRAW * draws)
+        picked = torch.multinomial(log_weights.softmax(0), min(draws, CHAINS), replacement=True)
+        step = 2.38 / posterior.size**0.5 * proposal.component_distribution.scale_tril[0]
+        kept, accepted = posterior.move(free[picked], step, draws)
+    evidence = float(log_weights.logsumexp(0)) - math.log(len(log_weights))
+    khat = float(pareto_k(log_weights[None].numpy())[0])
+    return Theta(posterior.constrain(kept)[0], khat, accepted, evidence)
 
 
 class _Posterior:
@@ -116,6 +125,7 @@ class _Posterior:
         told = joint.gather(1, labels.clamp(min=0).expand(len(free), 1, -1))[:, 0]
         return (torch.where(labels == UNKNOWN, joint.logsumexp(1), told) * self.rows.weights).sum(-1) + prior + slope
 
+    @cached_property
     def mode(self) -> Float[Tensor, " size"]:
         """The unconstrained vector of the highest log joint, from the guide's means."""
         free = self.start.clone().requires_grad_()
@@ -130,9 +140,9 @@ class _Posterior:
         optimiser.step(loss)
         return free.detach()
 
-    def proposal(self) -> dist.TorchDistribution:
+    def proposal(self) -> torch.distributions.Distribution:
         """Multivariate t distributions around the mode, with the curvature there and wider."""
-        mode = self.mode()
+        mode = self.mode
         curvature = torch.autograd.functional.hessian(lambda free: -self.log_joint(free[None])[0], mode)
         covariance = torch.linalg.inv((curvature + curvature.mT) / 2)
         scales = mode.new_tensor(INFLATIONS).sqrt()[:, None, None] * torch.linalg.cholesky(covariance)
@@ -140,11 +150,45 @@ class _Posterior:
         return dist.MixtureSameFamily(dist.Categorical(mode.new_ones(len(INFLATIONS))), students)
 
     @torch.no_grad()
-    def weigh(self, proposal: dist.TorchDistribution, draws: int) -> tuple[Tensor, Tensor]:
+    def weigh(self, proposal: torch.distributions.Distribution, draws: int) -> tuple[Tensor, Tensor]:
         """Draws of a proposal and their log importance weights, in bounded memory."""
         free = proposal.sample((draws,))
         size = max(CELLS_AT_ONCE // (len(self.rows) * self.family.classes * len(self.family.schema.columns)), 1)
-        return free, torch.cat([self.log_joint(part) for part in free.split(size)]) - proposal.log_prob(free)
+        joint = torch.cat([self.log_joint(part) for part in free.split(size)])
+        kept = self.in_order(free)
+        return free, torch.where(kept, joint - proposal.log_prob(free), -torch.inf)
+
+    @torch.no_grad()
+    def move(self, free: Float[Tensor, "chains size"], step: Tensor, draws: int) -> tuple[Tensor, float]:
+        """States of chains of random-walk Metropolis steps, ``draws`` in all, and the share of steps accepted."""
+        joint, kept, accepted = self.log_joint(free), [], 0.0
+        blocks = -(-draws // len(free))
+        for move in range(BURN_IN + THINNING * blocks):
+            new = free + torch.randn_like(free) @ step.mT
+            raised = self.log_joint(new)
+            taken = (torch.rand_like(joint).log() < raised - joint) & self.in_order(new)
+            free, joint = torch.where(taken[:, None], new, free), torch.where(taken, raised, joint)
+            accepted += float(taken.double().mean())
+            if move >= BURN_IN and (move - BURN_IN + 1) % THINNING == 0:
+                kept.append(free)
+        return torch.cat(kept)[:draws], accepted / (move + 1)
+
+    def by_component(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, "draws classes numbers"]:
+        """Each component's parameters side by side."""
+        values = self.constrain(free)[0].values()
+        return torch.cat([value.reshape(len(free), self.family.classes, -1) for value in values], -1)
+
+    def in_order(self, free: Float[Tensor, "draws size"]) -> Bool[Tensor, " draws"]:
+        """Whether no two components of a draw, exchanged, would be nearer to those of the mode.
+
+        A mixture's posterior repeats itself for every order of its components; this keeps the part around one.
+        """
+        if self.family.labelled or self.family.classes == 1:
+            return torch.ones(len(free), dtype=torch.bool)
+        table, centre = (self.by_component(part) for part in (free, self.mode[None]))
+        cost = ((table[:, :, None] - centre[:, None]) / table.std((0, 1))).square().sum(-1)
+        own = cost.diagonal(dim1=1, dim2=2)
+        return (own[:, :, None] + own[:, None] <= cost + cost.mT + 1e-9).flatten(1).all(-1)
 
 
 def _map_of(site: dict) -> Transform:

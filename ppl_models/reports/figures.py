@@ -1,6 +1,6 @@
 """Figures of densities, fits and comparisons: plain arrays and tables in, a matplotlib `Figure` out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ppl_models.reports.canvas import INK, LINE, colour, legend_below, new_figur
 
 NORMAL_95 = 1.96
 HIDDEN_SHARE = 0.15  # of the ELBO values, at most: those of the first steps
+NARROWEST = 0.005  # nats per row: what is less than this apart is drawn level
 FEW_STEPS = 30  # each is marked; a single one would not be seen as a line
 KHAT_RANGE = (-0.5, 1.5)
 HISTOGRAM_COLOUR = "#d5d8dc"
@@ -93,6 +94,7 @@ def elbo_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         one.set_title(plain(name, width=34), fontsize=10)
         one.set_xlabel("step", fontsize=9)
         one.set_ylim(*_settled(history))
+        one.ticklabel_format(axis="y", useOffset=False)
         one.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.supylabel("ELBO, nats per row", fontsize=10)
     legend_below(figure, [_line(0), _line(1)], ["training", "validation"])
@@ -117,7 +119,7 @@ def bound_ladder(table: pd.DataFrame, *, exact: Mapping[str, float] | None = Non
         one.set_title(plain(name, width=34), fontsize=10)
         one.set_xlabel("importance draws per row", fontsize=9)
         one.set_xscale("log")
-        one.set_xticks(_spaced(rungs["draws"]), [f"{draws:,}" for draws in _spaced(rungs["draws"])])
+        one.xaxis.set_major_formatter("{x:,.0f}")
         one.xaxis.set_minor_locator(NullLocator())
     figure.supylabel("log density, nats per row", fontsize=10)
     lines = {"bound, ± 1.96 Monte Carlo errors": Line2D([], [], color=colour(0), marker="o")}
@@ -142,7 +144,7 @@ def parameter_intervals(table: pd.DataFrame) -> Figure:
             one.plot([row["low"], row["high"]], [position, position], color=colour(0), linewidth=2)
         one.plot(group["mean"], range(len(group)), "o", color=colour(0))
         one.plot(group.get("truth", np.full(len(group), np.nan)), range(len(group)), "x", color=INK, zorder=3)
-        one.set_yticks(range(len(group)), [plain(name, width=16, lines=1) for name in group["component"]])
+        one.set_yticks(range(len(group)), [plain(name, width=24, lines=1) for name in group["component"]])
         one.set_ylim(len(group) - 0.5, -0.5)
         one.set_title(plain(name, width=26), fontsize=10)
         one.set_xlabel("raw units", fontsize=9)
@@ -194,16 +196,8 @@ def _settled(history: pd.DataFrame) -> tuple[float, float]:
         return -1.0, 1.0
     low = min(np.quantile(part, HIDDEN_SHARE) for part in known)
     high = max(part.max() for part in known)
-    margin = 0.08 * (high - low) or 1.0
+    margin = max(0.08 * (high - low), NARROWEST)
     return low - margin, high + margin
-
-
-def _spaced(draws: Sequence[int] | pd.Series) -> list[int]:
-    kept: list[int] = []
-    for value in sorted({int(draw) for draw in draws}):
-        if not kept or value >= 2.5 * kept[-1]:
-            kept.append(value)
-    return kept
 
 
 def _interval(axes: Axes, middle: float, line: int, *, reach: float, face: str) -> None:

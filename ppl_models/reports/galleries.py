@@ -167,14 +167,14 @@ def _shares(data: pd.Series, samples: pd.Series) -> pd.DataFrame:
 def _in_lines(block: Float[np.ndarray, "_ _ _"], columns: int) -> Float[np.ndarray, "_ _ _ _"]:
     count, height, width = block.shape
     lines = -(-count // columns)
-    padded = np.ones((lines * columns, height, width))
+    padded = np.full((lines * columns, height, width), np.nan)
     padded[:count] = block
     return padded.reshape(lines, columns, height, width)
 
 
 def _mosaic(tiles: Float[np.ndarray, "_ _ _ _"]) -> Float[np.ndarray, "_ _"]:
     down, across, height, width = tiles.shape
-    framed = np.ones((down, across, height + 1, width + 1))
+    framed = np.full((down, across, height + 1, width + 1), np.nan)
     framed[:, :, :height, :width] = tiles
     return framed.transpose(0, 2, 1, 3).reshape(down * (height + 1), across * (width + 1))
 

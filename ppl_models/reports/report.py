@@ -79,7 +79,7 @@ class Report:
         """Records what data the numbers are about: the SHA-256 of its rows and how many there are."""
         self.sources[name] = {"checksum": checksum, "rows": rows}
 
-    def write(self, folder: Path, *, seconds: float | None = None) -> Path:
+    def write(self, folder: Path | str, *, seconds: float | None = None) -> Path:
         """Writes the report and returns its page, FOLDER/index.html.
 
         The folder is whole or not there: a failure leaves what was in its place untouched.
@@ -92,13 +92,13 @@ class Report:
             InputError: The folder holds something else or cannot be written.
         """
         record = self._record(seconds)
-        with replaced_folder(folder) as place:
+        with replaced_folder(Path(folder)) as place:
             for part in self.parts:
                 part.save(place)
             page = _render("report.html.j2", report=self, record=record)
             (place / PAGE).write_text(page, encoding="utf-8")
             (place / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        return folder / PAGE
+        return Path(folder) / PAGE
 
     def _new(self, kind: str, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -13,6 +14,7 @@ from ppl_models.reports.report import Report
 
 KHAT_WARNING = 0.7
 MOST_PAIRS = 5
+EXACT_STEPS = 2
 
 
 def comparison_section(
@@ -44,9 +46,10 @@ def comparison_section(
     report.table(name, table, caption=caption, digits=4)
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
-    curves = {model: found.history for model, found in fits.items() if len(found.history) > 1}
-    shown = "The ELBO in training, nats per row in raw units."
-    report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
+    curves = {model: found.history for model, found in fits.items() if len(found.history) > EXACT_STEPS}
+    if curves:
+        shown = "The ELBO in training, nats per row in raw units; a fit that is exact after one step is left out."
+        report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
     khats = {model: density.khat for model, density in densities.items() if density.khat is not None}
     if khats:
         shown = f"Pareto k-hat of each row's importance weights; above {KHAT_WARNING} the bound's error is not known."
@@ -71,9 +74,12 @@ def parameter_section(
     table = parameter_table(draws)
     if truth is not None:
         table["truth"] = [truth.get(key) for key in zip(table["parameter"], table["component"], strict=True)]
+    if not np.isnan(draws.attrs.get("khat", np.nan)):
+        text = f"Drawn with the component summed out: importance resampling (k-hat {draws.khat:.2f}), then random-walk "
+        report.text("Parameters", text + f"Metropolis steps on the exact posterior ({draws.accepted:.0%} accepted).")
     shown = "Posterior means and 90 % intervals, raw units" + ("; crosses are the truth." if truth else ".")
     report.table(name, table, caption=shown)
-    report.figure(name, parameter_intervals(table), caption=shown, alt=shown)
+    report.figure(name, parameter_intervals(_by_panel(table)), caption=shown, alt=shown)
     report.draws(name, draws)
     return table
 
@@ -93,7 +99,9 @@ def check_section(
     Returns:
         The table of ``predictive_checks``, the least likely first.
     """
-    table = predictive_checks(replicates, held_out, kinds=kinds).sort_values("tail_probability", kind="stable")
+    table = predictive_checks(replicates, held_out, kinds=kinds).sort_values(
+        "tail_probability", kind="stable", ignore_index=True
+    )
     caption = (
         "Statistics of the held-out rows against the same of tables drawn from the model: mean and 90 % range, and "
     )
@@ -124,3 +132,14 @@ def sample_section(
         shown = "Shares of each category, in held-out rows and in rows drawn from the model."
         figure = category_shares(held_out, samples, columns=categorical)
         report.figure(f"{name}-shares", figure, caption=shown, alt=shown)
+
+
+def _by_panel(table: pd.DataFrame) -> pd.DataFrame:
+    """A parameter table as panels: components side by side; categories if there is but one component."""
+    varying = table[table["high"] > table["low"]]
+    if varying["component"].nunique() == 1:
+        return varying.assign(component=varying["entry"])
+    names = [
+        f"{name} of {entry}" if entry else name for name, entry in zip(table["parameter"], table["entry"], strict=True)
+    ]
+    return table.assign(parameter=names)

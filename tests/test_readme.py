@@ -1,0 +1,44 @@
+"""The README's example runs as it stands, and its picture is the one that the example makes."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The folder that the example ran in, and what it defined."""
+    folder, names = tmp_path_factory.mktemp("readme"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(EXAMPLE, names)
+    return folder, names
+
+
+def test_the_example_has_fifteen_lines():
+    assert len([line for line in EXAMPLE.splitlines() if line.strip()]) <= 15
+
+
+def test_the_example_writes_a_report(outcome):
+    assert (outcome[0] / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_readme_shows_the_table_that_the_example_prints(outcome):
+    names = outcome[1]
+    printed = names["ppl"].compare(names["densities"])
+    shown = re.findall(r"^\| (\S.*?) \| (-[\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in shown] == list(printed.index)
+    np.testing.assert_allclose([float(elpd) for _, elpd in shown], printed["elpd"], atol=0.02)
+
+
+def test_the_readme_shows_the_picture_that_the_example_makes(outcome):
+    made = imread(outcome[0] / "report" / "figures" / "comparison-elpd.png")
+    shown = imread(ROOT / "analyses" / "pictures" / "elpd.png")
+    assert made.shape == shown.shape
+    assert np.abs(made - shown).mean() < 0.02
