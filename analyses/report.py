@@ -6,13 +6,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.cli import Quick, Seed, script
 from ppl_models.reports import write_index
 
 ANALYSES = ("densities", "digits", "elbo", "fast_food", "wrodl")
 
 
-def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results"), quick: Quick = False) -> None:
+def main(*, seed: Seed = 0, output_dir: Path = Path("results"), quick: Quick = False) -> None:
     """Run every analysis and write the index page."""
     options = ["--seed", str(seed), *(["--quick"] if quick else [])]
 

@@ -11,11 +11,14 @@ import typer
 
 from ppl_models.errors import InputError
 from ppl_models.inference import FitWarning
+from ppl_models.reports.folders import require_place
 
 BAD_INPUT = 2
 
 Seed = Annotated[int, typer.Option(help="Seed of the split, the fits and the draws.")]
-OutputDir = Annotated[Path, typer.Option(help="Folder of the report; replaced if it holds a former one.")]
+OutputDir = Annotated[
+    Path, typer.Option(help="Folder of the report; replaced if it holds a former one.", callback=require_place)
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Fewer steps and sizes: a check of the script, not an answer.")]
 
 

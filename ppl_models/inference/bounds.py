@@ -72,7 +72,7 @@ def log_evidence(family: ClassProduct, data: Dataset) -> float:
     if family.classes > 1 and bool((features.labels == UNKNOWN).any()):
         raise InputError("log evidence: expected rows of known class, got some without; only bounds exist then")
     told = torch.nn.functional.one_hot(features.labels.clamp(min=0), family.classes).to(data.values)
-    after, before = family.posterior(features, told), family.model.prior()
+    after, before = family.posterior(features, told[None])[0], family.model.prior()
     blocks = family.row.log_partition(after[:, :-1]) - family.row.log_partition(before[:, :-1])
     weights = _log_beta(after[:, -1]) - _log_beta(before[:, -1])
     return float(raw_units(blocks.sum() + weights + (features.base * features.weights).sum(), data))

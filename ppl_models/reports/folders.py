@@ -33,6 +33,19 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_place(folder: Path) -> Path:
+    """Refuses, before any work is done, a place that a report could not take.
+
+    Raises:
+        InputError: Something that is not a former report is in the place, or nothing can be written there.
+    """
+    place = folder.resolve()
+    _refuse_foreign(place)
+    temporary = _new_sibling(place)
+    temporary.rmdir()
+    return folder
+
+
 def read_record(folder: Path) -> dict[str, object]:
     """Reads the record of a report.
 
