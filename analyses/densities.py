@@ -14,8 +14,7 @@ from ppl_models.inference import Fit, Gradient
 from ppl_models.reports import check_section, comparison_section, sample_section
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
-SIZES = (1, 2, 3, 4, 6, 8, 12, 20)
-REPLICATES = 200
+SIZES, REPLICATES = (1, 2, 3, 4, 6, 8, 12, 20), 200
 
 Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
 Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
@@ -69,9 +68,10 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/densities"), q
     tables = [ppl.load(name) for name in TABLES] if data is None else [Table.from_file(data, label=label)]
     report = ppl.Report("Densities: every family on every table", summary="", seed=seed)
     found = pd.concat([add_table(report, table, seed=seed, quick=quick) for table in tables], ignore_index=True)
-    best = found.groupby("table", sort=False).first().itertuples()
-    parts = (f"{row.Index}: {row.model} ({row.elpd:.2f} nats a row, {row.kind})" for row in best)
-    report.summary = f"Best held-out log density: {'; '.join(parts)}."
+    best = list(found.groupby("table", sort=False).first().itertuples())
+    doubt = {row.Index: f", k-hat high for {row.khat_high:.0%} of rows" for row in best if row.khat_high > 0.2}
+    parts = (f"{row.Index}: {row.model} ({row.elpd:.2f}, {row.kind}{doubt.get(row.Index, '')})" for row in best)
+    report.summary = f"Best held-out log density, nats a row: {'; '.join(parts)}."
     report.table("all", found.set_index("table"), caption="All tables: nats per row; compare within a table only.")
     report.write(output_dir, seconds=perf_counter() - started)
 

@@ -1,9 +1,9 @@
 """``fit``: one call for every family, and what it returns."""
 
 import math
-import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,52 +87,68 @@ def fit(
     family.adopt(train)
     if validation is not None:
         family.require(validation)
-    if isinstance(method, NaturalGradient):
-        outcome = _natural(family, train, method, seed)
-    else:
-        outcome = _gradient(family, train, validation, method, seed)
-    result = Fit(family, *outcome, seed=seed, seconds=time.perf_counter() - started)
+    run = _natural if isinstance(method, NaturalGradient) else _gradient
+    with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
+        outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update)
+    result = Fit(family, **outcome, seed=seed, seconds=time.perf_counter() - started)
     if not result.converged:
         warnings.warn(f"{type(family).__name__}: {result.stop}", FitWarning, stacklevel=2)
     return result
 
 
-def _natural(family: Family, train: Dataset, method: NaturalGradient, seed: int) -> tuple:
-    """A natural-gradient fit as the fields of a Fit."""
+def _natural(
+    family: Family,
+    train: Dataset,
+    validation: Dataset | None,
+    *,
+    method: NaturalGradient,
+    seed: int,
+    progress: Callable[[int], object],
+) -> dict[str, object]:
+    """A natural-gradient fit as the fields of a Fit; validation rows are not used."""
     if not isinstance(family, ClassProduct):
         raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
     with pyro.validation_enabled(False):
-        ascent = ascend(family, train, method=method, seed=seed)
+        ascent = ascend(family, train, method=method, seed=seed, progress=progress)
     family.guide.set_natural(ascent.natural)
     elbos = raw_units(ascent.elbo, train).cpu().numpy()
-    steps = np.arange(1, len(elbos) + 1)
-    history = pd.DataFrame(
-        {"step": steps, "train_elbo": elbos[:, elbos[ascent.kept].argmax()], "validation_elbo": math.nan}
-    )
-    restarts = pd.DataFrame({"restart": np.arange(elbos.shape[1]), "elbo": elbos[ascent.kept]})
-    stop = (
-        f"no restart gained {method.tolerance:g} nats per row in pass {len(elbos)}"
-        if ascent.converged
-        else f"reached its limit of {method.steps} passes"
-        if ascent.finite
-        else f"non-finite ELBO in pass {len(elbos)}, site 'component'"
-    )
-    return float(elbos[ascent.kept].max()), history, restarts, stop, ascent.converged
+    reached = elbos[ascent.kept]
+    history = {
+        "step": np.arange(1, len(elbos) + 1),
+        "train_elbo": elbos[:, reached.argmax()],
+        "validation_elbo": math.nan,
+    }
+    stop = f"reached its limit of {method.steps} passes"
+    if ascent.converged:
+        stop = f"no restart gained {method.tolerance:g} nats per row in pass {len(elbos)}"
+    elif ascent.fault is not None:
+        stop = f"non-finite ELBO in pass {len(elbos)}, site {ascent.fault!r}"
+    return {
+        "elbo": float(reached.max()),
+        "history": pd.DataFrame(history),
+        "restarts": pd.DataFrame({"restart": np.arange(len(reached)), "elbo": reached}),
+        "stop": stop,
+        "converged": ascent.converged,
+    }
 
 
-def _gradient(family: Family, train: Dataset, validation: Dataset | None, method: Gradient, seed: int) -> tuple:
+def _gradient(
+    family: Family,
+    train: Dataset,
+    validation: Dataset | None,
+    *,
+    method: Gradient,
+    seed: int,
+    progress: Callable[[int], object],
+) -> dict[str, object]:
     """A gradient fit as the fields of a Fit."""
     family.initialise(train, seed=seed)
-    with tqdm(
-        total=method.steps,
-        desc=type(family).__name__,
-        unit="step",
-        delay=PROGRESS_AFTER,
-        leave=False,
-        file=sys.stderr,
-        disable=None,
-    ) as bar:
-        descent = climb(family, train, validation, method=method, seed=seed, progress=bar.update)
+    descent = climb(family, train, validation, method=method, seed=seed, progress=progress)
     elbo = estimate_elbo(family, train, seed=seed).mean
-    history = pd.DataFrame(descent.history, columns=["step", "train_elbo", "validation_elbo"])
-    return elbo, history, pd.DataFrame({"restart": [0], "elbo": [elbo]}), descent.stop, descent.converged
+    return {
+        "elbo": elbo,
+        "history": pd.DataFrame(descent.history, columns=["step", "train_elbo", "validation_elbo"]),
+        "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo]}),
+        "stop": descent.stop,
+        "converged": descent.converged,
+    }

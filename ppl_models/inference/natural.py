@@ -5,7 +5,7 @@ A step moves the natural parameters of q(θ) towards those that are optimal for 
 coordinate ascent and the ELBO never falls; on batches ρ = (t + 20)^−0.6 is a Robbins-Monro sequence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,18 +58,25 @@ class Ascent:
         elbo: (passes, restarts) ELBO of all rows in nats, prepared units.
         kept: the pass whose state ``natural`` is, from 0: the last that was looked at and sound.
         converged: whether the tolerance was reached.
-        finite: whether every ELBO of the last pass was a number.
+        fault: the Pyro site at which the last pass's ELBO was not a number; None if it was one.
     """
 
     natural: Float[Tensor, "classes natural"]
     elbo: Float[Tensor, "passes restarts"]
     kept: int
     converged: bool
-    finite: bool
+    fault: str | None
 
 
 @torch.no_grad()
-def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, seed: int) -> Ascent:
+def ascend(
+    family: ClassProduct,
+    train: Dataset,
+    *,
+    method: NaturalGradient,
+    seed: int,
+    progress: Callable[[int], object] = lambda passes: None,
+) -> Ascent:
     """Run natural-gradient steps to convergence.
 
     Args:
@@ -77,6 +84,7 @@ def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, see
         train: the training rows.
         method: restarts, steps, tolerance, batches.
         seed: the seed of the starts and of the order of batches.
+        progress: called with the number of passes done since the last call.
     """
     features = family.features(train)
     start = family.start(train, restarts=method.restarts, seed=seed)
@@ -84,13 +92,14 @@ def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, see
     if method.batch_size is not None and method.batch_size < len(train):
         natural = _in_batches(family, features, natural, method=method, order=_batches(len(train), method, seed))
     elbos: list[Tensor] = []
-    kept, sound, converged, finite = 0, family.model.prior().expand_as(natural), False, True
+    kept, sound, converged, fault = 0, family.model.prior().expand_as(natural), False, None
     for step in range(method.steps):
         elbo, responsibilities = bound(family, features, natural)
         elbos.append(elbo)
+        progress(1)
         if step % CHECK_EVERY == 0 or step < CHECK_EVERY or step + 1 == method.steps:
-            finite = bool(torch.isfinite(elbo).all())
-            if not finite:
+            if not bool(torch.isfinite(elbo).all()):
+                fault = _faulty_site(family, natural)
                 break
             kept, sound = step, natural
             converged = step > 0 and float((elbo - elbos[-2]).max()) <= method.tolerance * train.total_weight
@@ -98,7 +107,7 @@ def ascend(family: ClassProduct, train: Dataset, *, method: NaturalGradient, see
                 break
         natural = family.posterior(features, responsibilities)
     best = elbos[kept].nan_to_num(-torch.inf).argmax()
-    return Ascent(family.arrange(sound[best]), torch.stack(elbos), kept, converged, finite)
+    return Ascent(family.arrange(sound[best]), torch.stack(elbos), kept, converged, fault)
 
 
 def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +119,14 @@ def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Te
     onehot = torch.nn.functional.one_hot(features.labels.clamp(min=0), joint.shape[-1]).to(joint)
     responsibilities = torch.where(unknown[:, None], joint.softmax(-1), onehot)
     return (local * features.weights).sum(-1) - family.divergence(natural), responsibilities
+
+
+def _faulty_site(family: ClassProduct, natural: Tensor) -> str:
+    """The first site whose expected log density is not a number."""
+    for block, part in family.row.parts(natural[..., :-1]):
+        if not bool(torch.isfinite(block.expected(part)).all() and torch.isfinite(block.log_partition(part)).all()):
+            return block.site
+    return "component"
 
 
 def _in_batches(

@@ -47,12 +47,14 @@ class Theta:
         accepted: share of the Metropolis steps that were accepted; NaN likewise.
         log_evidence: log p(x) of all rows by these weights, nats in prepared units, for components in any one order
             (add log K! for all orders); below the truth on average; NaN for draws of the guide itself.
+        evidence_se: its Monte Carlo standard error, nats.
     """
 
     sites: dict[str, Tensor]
     khat: float = math.nan
     accepted: float = math.nan
     log_evidence: float = math.nan
+    evidence_se: float = math.nan
 
 
 def guide_draws(family: ClassProduct, draws: int) -> Theta:
@@ -90,7 +92,9 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
         kept, accepted = posterior.move(free[picked], step, draws)
     evidence = float(log_weights.logsumexp(0)) - math.log(len(log_weights))
     khat = float(pareto_k(log_weights[None].numpy())[0])
-    return Theta(posterior.constrain(kept)[0], khat, accepted, evidence)
+    relative = (log_weights - evidence).exp()
+    error = float(relative.std()) / len(relative) ** 0.5
+    return Theta(posterior.constrain(kept)[0], khat, accepted, evidence, error)
 
 
 class _Posterior:
