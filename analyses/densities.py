@@ -15,6 +15,7 @@ from ppl_models.reports import check_section, comparison_section, sample_section
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
 SIZES, REPLICATES = (1, 2, 3, 4, 6, 8, 12, 20), 200
+FOLDER = Path("results/densities")
 
 Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
 Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
@@ -34,16 +35,14 @@ def fit_all(table: Table, parts: Prepared, *, seed: int, quick: bool) -> dict[st
         best = max(tried, key=lambda found: found.elbo)
         fits[f"{name} of {best.family.classes}"] = best
     shape = {"latent": min(max(len(schema.columns) // 2, 2), 8), "hidden": (256,) if schema.image_shape else (64, 64)}
-    method = Gradient(steps=200 if quick else 2000)
     for name, family in {"VAE": ppl.VAE(schema, **shape), "autoencoder": ppl.Autoencoder(schema, **shape)}.items():
-        fits[name] = ppl.fit(family, train, parts.validation, seed=seed, method=method)
+        fits[name] = ppl.fit(family, train, parts.validation, seed=seed, method=Gradient(steps=200 if quick else 2000))
     return fits
 
 
 def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd.DataFrame:
     """Fit, compare and add one table's sections; its comparison."""
-    label = table.schema.label.name if table.schema.label else None
-    parts = prepare_split(table.frame, table.schema, seed=seed, stratify=label)
+    parts = prepare_split(table.frame, table.schema, seed=seed, stratify=table.schema.label and table.schema.label.name)
     fits = fit_all(table, parts, seed=seed, quick=quick)
     autoencoder = fits.pop("autoencoder").family
     densities = {name: ppl.log_density(found.family, parts.test, seed=seed) for name, found in fits.items()}
@@ -51,7 +50,7 @@ def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd
     sizes = f"{len(parts.train)} rows to train on, {len(parts.validation)} to validate, {len(parts.test)} held out"
     text = f"{table.source}; {sizes}. The autoencoder is no density: its log p(x | z = encoder(x)), "
     report.text(table.name, text + f"{rebuilt.mean():.2f} nats a row, compares with nothing here.")
-    comparison = comparison_section(report, densities, fits, name=table.name)
+    comparison = comparison_section(report, densities, fits, name=table.name, train=parts.train)
     best, kinds = fits[comparison.index[0]].family, table.schema.kinds
     if not table.schema.image_shape:
         held_out = parts.frames.test[list(table.schema.names)]
@@ -61,8 +60,9 @@ def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd
     return comparison.reset_index().assign(table=table.name)
 
 
-def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/densities"), quick: Quick = False,
-         data: Data = None, label: Label = None) -> None:  # fmt: skip
+def main(
+    *, seed: Seed = 0, output_dir: OutputDir = FOLDER, quick: Quick = False, data: Data = None, label: Label = None
+) -> None:
     """Compare held-out log densities of all families on each table."""
     started = perf_counter()
     tables = [ppl.load(name) for name in TABLES] if data is None else [Table.from_file(data, label=label)]

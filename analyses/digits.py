@@ -52,7 +52,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/digits"), quic
     densities = {name: ppl.log_density(fits[name].family, parts.test, seed=seed) for name in exact_or_bound}
     ratios = ppl.compare(densities, reference=mixture)
     report = ppl.Report("Digits: who draws best?", summary=answer(ratios, mixture), seed=seed)
-    comparison_section(report, densities, {name: fits[name] for name in exact_or_bound})
+    comparison_section(report, densities, {name: fits[name] for name in exact_or_bound}, train=parts.train)
     rebuilt = networks["autoencoder"].reconstruction_log_likelihood(parts.test).mean()
     text = f"A point mass is no density: the autoencoder has no log p(x). Its log p(x | z = encoder(x)), {rebuilt:.2f} "
     report.text("The autoencoder", text + "nats an image, leaves out what it costs to say z.")

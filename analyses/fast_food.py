@@ -48,20 +48,24 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/fast_food"), q
         f"{gap['diff']:+.4f} nats a customer from the true density's, standard error {gap['dse']:.4f}.",
         seed=seed,
     )
-    comparison_section(report, densities, {name: fits[name] for name in (chosen, "VAE")}, reference="true density")
+    shown = {name: fits[name] for name in (chosen, "VAE")}
+    comparison_section(report, densities, shown, reference="true density", train=parts.train)
     grid = pd.DataFrame({DOLLARS: np.linspace(20, 85, 261)})
     shown = dict.fromkeys(["mixture of 1", chosen, "VAE"])
-    curves = {name: density_curve(fits[name].family, parts.preparation(grid), seed=seed) for name in shown}
+    points = parts.preparation(grid)
+    curves = {name: density_curve(fits[name].family, points, seed=seed, refine=parts.train) for name in shown}
     known = np.exp(true_log_density(grid[DOLLARS]))
     curves["true density"] = pd.DataFrame({"density": known, "low": np.nan, "high": np.nan})
     curves = {name: curve.assign(x=grid[DOLLARS]) for name, curve in curves.items()}
-    caption = "Held-out customers under the fitted densities; a band holds 90 % of the posterior."
+    caption = "Held-out customers under the fitted densities; a band holds 90 % of the posterior at each point."
     report.figure("densities", density_overlay(held_out, curves, label="dollars a week"), caption=caption, alt=caption)
-    choice = pd.DataFrame([{"model": name, "training ELBO": found.elbo, "held-out elpd": densities[name].elpd,
-                            "ended": found.stop} for name, found in fits.items()])  # fmt: skip
+    rows = [(name, found.elbo, densities[name].elpd, found.stop) for name, found in fits.items()]
+    choice = pd.DataFrame(rows, columns=["model", "training ELBO", "held-out elpd", "ended"])
     report.table("sizes", choice, caption="The choice of the number of components, nats a customer.", digits=4)
     family, everyone = fits[chosen].family, prepare(table.frame, table.schema)(table.frame)
     whole = fit(GaussianMixture(table.schema, components=family.classes), everyone, seed=seed).family
+    text = f"The {chosen} normals, fitted again to all {len(everyone)} customers, held-out ones among them."
+    report.text("The groups", text)
     draws = parameter_draws(whole, 4000, seed=seed, refine=everyone)
     parameter_section(report, draws, truth=TRUTH if family.classes == 2 else None)
     replicates = sample(family, 500 * len(held_out), seed=seed)

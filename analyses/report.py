@@ -5,15 +5,25 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ppl_models.cli import Quick, Seed, script
 from ppl_models.reports import write_index
+from ppl_models.reports.folders import require_index_place, require_place
 
 ANALYSES = ("densities", "digits", "elbo", "fast_food", "wrodl")
 
+IndexDir = Annotated[
+    Path, typer.Option(help="Folder of the index page and of a folder a report.", callback=require_index_place)
+]
 
-def main(*, seed: Seed = 0, output_dir: Path = Path("results"), quick: Quick = False) -> None:
+
+def main(*, seed: Seed = 0, output_dir: IndexDir = Path("results"), quick: Quick = False) -> None:
     """Run every analysis and write the index page."""
+    for name in ANALYSES:
+        require_place(output_dir / name)
     options = ["--seed", str(seed), *(["--quick"] if quick else [])]
 
     def run(name: str) -> int:

@@ -51,7 +51,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/wrodl"), quick
     )
     summary += f"has probability {asked['probability'][1]:.2e}, not 0."
     report = Report("Wrodl: outfits nobody wore", summary=summary, seed=seed)
-    report.data(table.name, rows.checksum, len(rows))
+    report.data(f"{table.name}, training", rows.checksum, len(rows))
     report.table("new", with_probability(drawn), caption="Twelve new outfits with their probabilities.", digits=7)
     caption = "Two outfits never seen; with one added to every count the first's probability is 12/57 · 8/56 · 18/53 · "
     report.table("asked", asked, caption=caption + "19/54 · 7/58.", digits=8)
@@ -61,8 +61,9 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/wrodl"), quick
     report.text("The evidence", text)
     parameter_section(report, parameter_draws(found.family, 400 if quick else 4000, seed=seed))
     many = sample(found.family, 100 * len(rows) if quick else 1000 * len(rows), seed=seed + 1)
-    sample_section(report, many, table.frame, kinds=table.schema.kinds)
-    check_section(report, many, table.frame, kinds=table.schema.kinds)
+    called = {"kinds": table.schema.kinds, "rows": f"the {len(rows)} outfits"}
+    sample_section(report, many, table.frame, **called)
+    check_section(report, many, table.frame, **called)
     report.write(output_dir, seconds=perf_counter() - started)
 
 

@@ -1,10 +1,14 @@
 """Densities are compared on one scale, and only if they are densities of the same thing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from ppl_models import NaiveBayes, Report, fit, log_density
+from ppl_models.datasets import infer_schema, prepare_split
 from ppl_models.errors import InputError
 from ppl_models.evaluation import Density, compare
+from ppl_models.reports import comparison_section
 
 
 def density(values, **changes):
@@ -53,7 +57,7 @@ def test_share_of_unreliable_rows_leaves_out_the_unknown_ones():
     khat = np.array([-np.inf, 0.71, 0.7, np.nan])
     table = compare({"bound": density(np.zeros(4), kind="lower bound", khat=khat, draws=50, mean_se=0.2)})
     assert table.loc["bound", "khat_high"] == pytest.approx(1 / 3)
-    assert table.loc["bound", ["kind", "draws", "monte_carlo_se"]].tolist() == ["lower bound", 50, 0.2]
+    assert table.loc["bound", ["kind", "draws", "mean_se"]].tolist() == ["lower bound", 50, 0.2]
 
 
 def test_exact_densities_have_no_share_of_unreliable_rows(normals):
@@ -95,3 +99,32 @@ def test_a_density_answers_for_its_rows_and_for_every_column():
         density([])
     with pytest.raises(InputError, match="got 1 for 2"):
         density([0.0], discrete=(True,))
+
+
+@pytest.fixture
+def compared():
+    """A comparison of one model, and the rows that it was fitted to and held against."""
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=40)})
+    parts = prepare_split(frame, infer_schema(frame), seed=0)
+    found = fit(NaiveBayes(infer_schema(frame), labelled=False), parts.train, seed=0)
+    report = Report("t", summary="s", seed=0)
+    densities = {"normal": log_density(found.family, parts.test, seed=0)}
+    comparison_section(report, densities, {"normal": found}, name="x", train=parts.train)
+    return report, parts
+
+
+def test_a_comparison_records_the_rows_fitted_to_and_the_rows_held_out(compared):
+    report, parts = compared
+    assert report.sources == {
+        "x, training": {"checksum": parts.train.checksum, "rows": 24},
+        "x, held out": {"checksum": parts.test.checksum, "rows": 10},
+    }
+    assert parts.train.checksum != parts.test.checksum
+
+
+def test_only_a_comparison_speaks_of_held_out_rows_and_bounds(compared, tmp_path):
+    words = ("held-out rows", "lower bound")
+    caption = compared[0].parts[0].caption
+    assert [word for word in words if word in caption] == [*words]
+    empty = Report("t", summary="s", seed=0).write(tmp_path / "empty").read_text(encoding="utf-8")
+    assert not [word for word in words if word in empty]

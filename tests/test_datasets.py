@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ppl_models.datasets import Column, Schema, conform, infer_schema, load, prepare, prepare_split, read, split
+from ppl_models.datasets.bundled import WRODL_TOPS
 from ppl_models.errors import InputError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -33,10 +34,13 @@ SERIES = {
     "whole numbers with a missing cell": ([4.0, np.nan, 7.0], "count"),
     "zeros and ones": ([0, 1], "binary"),
     "zeros and ones with a missing cell": (pd.array([0, 1, None], dtype="Int64"), "binary"),
+    "zeros alone": ([0, 0], "binary"),
     "booleans": ([True, False], "binary"),
     "booleans with a missing cell": ([True, False, None], "binary"),
     "nullable booleans": (pd.array([True, None], dtype="boolean"), "binary"),
     "text": (["tea", "cake", None], "categorical"),
+    "text of numbers and as many words": (["1", "2", "old", "new"], "categorical"),
+    "different text in 20 rows": ([f"p{row}" for row in range(20)], "categorical"),
     "pandas categories": (pd.Categorical([1, 2, 1]), "categorical"),
 }
 
@@ -52,15 +56,7 @@ SHAPES = {
 }
 
 WRODL_COUNTS = {
-    "top": {
-        "NoHair": 7,
-        "LongHairBun": 0,
-        "LongHairCurly": 1,
-        "LongHairStraight": 23,
-        "ShortHairShortWaved": 1,
-        "ShortHairShortFlat": 11,
-        "ShortHairFrizzle": 7,
-    },
+    "top": dict(zip(WRODL_TOPS, (7, 0, 1, 23, 1, 11, 7), strict=True)),
     "hair_colour": {"Black": 7, "Blonde": 6, "Brown": 2, "PastelPink": 3, "Red": 8, "SilverGray": 24},
     "accessories": {"Blank": 11, "Round": 22, "Sunglasses": 17},
     "clothing": {"Hoodie": 7, "Overall": 18, "ScoopNeck": 19, "VNeck": 6},
@@ -82,17 +78,10 @@ def test_a_pandas_category_that_no_row_has_is_kept():
     assert infer_schema(pd.DataFrame({"dish": dish})).columns[0].categories == ("tea", "soup")
 
 
-def test_given_categories_go_before_seen_ones():
-    assert MIXED_SCHEMA.columns[-1].categories == ("cake", "pie", "soup", "tea")
-
-
-def test_given_kinds_go_before_seen_ones():
-    kinds = infer_schema(MIXED, kinds={"visits": "real", "app": "count"}).kinds
-    assert (kinds["visits"], kinds["app"]) == ("real", "count")
-
-
-def test_numbers_with_given_categories_are_categorical():
-    assert infer_schema(MIXED, categories={"visits": (0, 1, 2, 3)}).kinds["visits"] == "categorical"
+def test_given_kinds_and_categories_go_before_seen_ones():
+    schema = infer_schema(MIXED, kinds={"app": "count"}, categories={"visits": range(4), "dish": ("tea", "cake")})
+    assert (schema.kinds["app"], schema.kinds["visits"]) == ("count", "categorical")
+    assert [column.categories for column in schema.columns] == [(), (), (0, 1, 2, 3), (), ("tea", "cake")]
 
 
 def test_an_override_changes_the_named_column_alone():
@@ -209,8 +198,7 @@ def test_rows_without_continuous_cells_have_no_log_scale():
 
 
 def test_unknown_and_absent_labels_are_minus_one():
-    schema = infer_schema(MIXED, label="dish")
-    preparation = prepare(MIXED, schema)
+    preparation = prepare(MIXED, infer_schema(MIXED, label="dish"))
     assert preparation(MIXED).labels.tolist() == [2, -1, 0, 2, 1]
     assert preparation(MIXED.drop(columns="dish")).labels.tolist() == [-1] * 5
 
@@ -231,6 +219,12 @@ def checksum(frame: pd.DataFrame, schema: Schema = MIXED_SCHEMA) -> str:
 def test_the_checksum_changes_with_the_rows(change):
     assert checksum(MIXED) == checksum(MIXED.copy())
     assert checksum(change(MIXED)) != checksum(MIXED)
+
+
+def test_the_checksum_is_that_of_the_rows_in_a_slice():
+    rows = prepare(MIXED, MIXED_SCHEMA)(MIXED)
+    assert rows[:2].checksum == rows[torch.tensor([0, 1])].checksum == checksum(MIXED.head(2))
+    assert rows[:2].checksum != rows[2:4].checksum
 
 
 def test_the_checksum_changes_with_a_columns_name():
@@ -274,8 +268,7 @@ def test_simulated_files_are_made_again_byte_for_byte(table, tmp_path, monkeypat
 
 
 def test_a_changed_shipped_file_is_refused(tmp_path, monkeypatch):
-    text = (DATA / "wrodl.csv").read_text().replace("Black", "Blue", 1)
-    (tmp_path / "wrodl.csv").write_text(text)
+    (tmp_path / "wrodl.csv").write_text((DATA / "wrodl.csv").read_text().replace("Black", "Blue", 1))
     monkeypatch.setattr("ppl_models.datasets.bundled._folder", lambda: tmp_path)
     with pytest.raises(InputError, match=r"wrodl\.csv: expected sha256 .* the file was changed"):
         load("wrodl")
@@ -297,3 +290,10 @@ def test_a_read_frame_infers_the_same_schema_from_csv_and_parquet(tmp_path):
     duckdb.from_df(frame).write_parquet(str(tmp_path / "rows.parquet"))
     found = infer_schema(read(tmp_path / "rows.parquet"), label="group")
     assert found == infer_schema(read(DATA / "fast_food_customers.csv"), label="group")
+
+
+def test_a_missing_cell_of_a_csv_file_is_empty_or_na_or_nan_and_no_other_word(tmp_path):
+    (tmp_path / "rows.csv").write_text('size,x\n1,None\n2,null\n\nNA,""\nNaN,N/A\n\nnan,\n')
+    frame = read(tmp_path / "rows.csv")
+    assert frame["size"].notna().tolist() == [True, True, False, False, False]
+    assert infer_schema(frame).columns[1].categories == ("N/A", "None", "null")

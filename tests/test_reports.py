@@ -190,6 +190,14 @@ def test_an_empty_folder_is_taken_and_missing_parents_are_made(report, tmp_path)
     assert report.write(tmp_path / "a/b/c").is_file()
 
 
+def test_a_failure_takes_away_the_parents_that_it_made_and_no_other(report, tmp_path):
+    (tmp_path / "mine").mkdir()
+    report.draws("broken", xr.Dataset({"loc": ("draw", np.array([object()]))}))
+    with pytest.raises(ValueError, match="unable to infer dtype"):
+        report.write(tmp_path / "mine/a/b")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
 def test_a_file_in_the_way_is_refused(report, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=f"got the file {tmp_path / 'file'}"):
@@ -219,6 +227,28 @@ def test_an_index_links_each_report_with_its_title(report, page, tmp_path):
     assert "&lt;b&gt;Bold&lt;/b&gt; &amp; plain" in index.read_text(encoding="utf-8")
 
 
+def test_an_index_is_replaced_by_the_next(report, tmp_path):
+    places = {"a": report.write(tmp_path / "a")}
+    write_index(tmp_path, places, title="Old")
+    assert "New" in write_index(tmp_path, places, title="New").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("foreign", ["file", "folder", "report"])
+def test_an_index_page_of_something_else_is_refused_and_kept(report, tmp_path, foreign):
+    page, place = tmp_path / "b/index.html", report.write(tmp_path / "a")
+    if foreign == "report":
+        report.write(page.parent)
+    elif foreign == "folder":
+        page.mkdir(parents=True)
+    else:
+        page.parent.mkdir()
+        page.write_bytes(b"\xff<p>mine</p>")
+    before = sorted((path, path.stat().st_mtime_ns) for path in page.parent.rglob("*"))
+    with pytest.raises(InputError, match=f"a former index page of ppl_models, got another in {page.parent}"):
+        write_index(page.parent, {"a": place}, title="All")
+    assert sorted((path, path.stat().st_mtime_ns) for path in page.parent.rglob("*")) == before
+
+
 def test_an_index_of_what_is_no_report_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"expected a report with a run\.json"):
         write_index(tmp_path, {"a": tmp_path / "nothing"}, title="All")
@@ -227,12 +257,41 @@ def test_an_index_of_what_is_no_report_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: reports.sample_pairs(ONE, ONE, columns=["z"]), r"columns \['z'\] in the held-out data"),
+        (lambda: reports.sample_pairs(ONE, ONE, columns=["z"]), r"columns \['z'\] in 'held-out rows'"),
         (lambda: reports.sample_pairs(MANY, MANY, columns=["n"] * 6), "1 to 5 columns to pair, got 6"),
-        (lambda: reports.category_shares(ONE, MANY, columns=["other"]), r"columns \['other'\] in the samples"),
+        (
+            lambda: reports.category_shares(ONE, MANY, columns=["other"]),
+            r"columns \['other'\] in 'drawn from the model'",
+        ),
         (lambda: reports.category_shares(ONE, ONE, columns=[]), "at least one column"),
     ],
 )
 def test_columns_that_cannot_be_drawn_are_refused(draw, message):
     with pytest.raises(InputError, match=message):
         draw()
+
+
+KINDS = {"n": "real", "town": "categorical"}
+SECTIONS = {
+    "checks": lambda report, **rows: reports.check_section(report, MANY.tail(40), MANY.head(20), kinds=KINDS, **rows),
+    "samples": lambda report, **rows: reports.sample_section(report, MANY, MANY.head(20), kinds=KINDS, **rows),
+}
+
+
+@pytest.mark.parametrize("add", SECTIONS.values(), ids=SECTIONS)
+def test_captions_call_the_rows_what_they_are(add):
+    for rows, said in (({}, "held-out rows"), ({"rows": "the 20 towns"}, "the 20 towns")):
+        report = Report("t", summary="s", seed=0)
+        add(report, **rows)
+        assert all(said in part.caption and ("held" in part.caption) == (not rows) for part in report.parts)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_legends_call_the_rows_what_they_are():
+    sides = ("the 20 towns", "drawn")
+    assert legend(reports.category_shares(MANY, MANY, columns=["town"], sides=sides)) == [*sides]
+    assert legend(reports.sample_pairs(MANY, MANY, columns=["n"], sides=sides)) == [*sides]
+    assert legend(reports.sample_pairs(MANY, MANY, columns=["n"])) == ["held-out rows", "drawn from the model"]

@@ -2,8 +2,9 @@
 
 from ppl_models.datasets.bundled import Table, load
 from ppl_models.datasets.dataset import Dataset
+from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
-from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform, read
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 from sklearn import datasets as sklearn_datasets
 
-from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.kinds import infer_schema
+from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.table import conform, read
 from ppl_models.errors import InputError
 

@@ -1,5 +1,6 @@
 """A table as tensors: what models and guides are called with, whole or a batch at a time."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from ppl_models.datasets.schema import Schema
 
 UNKNOWN = -1
+BY_ROW = ("values", "observed", "labels", "weights", "log_scale", "hashes")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Dataset:
             prepared values it gives that of the raw ones.
         loc: (columns,) what the preparation subtracted; 0 for discrete columns.
         scale: (columns,) what it divided by; for counts the training mean, a unit that is not divided by.
-        checksum: sha256 of the raw rows that were prepared.
+        hashes: (rows,) a hash of each raw row's feature cells.
     """
 
     schema: Schema
@@ -37,16 +39,20 @@ class Dataset:
     log_scale: Float[Tensor, " rows"]
     loc: Float[Tensor, " columns"]
     scale: Float[Tensor, " columns"]
-    checksum: str
+    hashes: Int[Tensor, " rows"]
 
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
-        return replace(
-            self,
-            **{name: getattr(self, name)[rows] for name in ("values", "observed", "labels", "weights", "log_scale")},
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in BY_ROW})
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 of the columns' names and the raw rows, their order included; the label is left out."""
+        digest = hashlib.sha256("\x1f".join(self.schema.names).encode())
+        digest.update(self.hashes.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def total_weight(self) -> float:

@@ -1,6 +1,5 @@
 """The map from raw cells to prepared numbers, learned from training rows alone, with its Jacobian."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ppl_models.datasets.dataset import UNKNOWN, Dataset
-from ppl_models.datasets.schema import Column, Schema, infer_schema
+from ppl_models.datasets.kinds import infer_schema
+from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform
 from ppl_models.errors import InputError
@@ -60,7 +60,7 @@ class Preparation:
             log_scale=log_slope.sum(-1),
             loc=self.loc,
             scale=self.scale,
-            checksum=_checksum(frame[list(self.schema.names)]),
+            hashes=_hashes(frame[list(self.schema.names)]),
         )
 
     def invert(self, values: Float[Tensor, "rows columns"]) -> pd.DataFrame:
@@ -86,7 +86,8 @@ def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
         schema: what the columns are; inferred from the rows if None.
 
     Raises:
-        InputError: too few rows, a cell that does not fit, or a continuous column that is constant or empty.
+        InputError: too few rows, a cell that does not fit, a column that is empty, or a continuous one that
+            is constant or too large to square.
 
     >>> preparation = prepare(pd.DataFrame({"dollars": [40.0, 50.5, 61.0]}))
     >>> round(float(preparation.loc), 2), round(float(preparation.scale), 2)
@@ -104,12 +105,18 @@ def _moments(series: pd.Series, column: Column) -> tuple[float, float]:
     """What to subtract and what to divide by."""
     if series.isna().all():
         raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
-    if column.kind == "count":
-        return 0.0, max(float(series.mean()), 1.0 / len(series))
-    if not column.continuous:
+    if column.kind in ("binary", "categorical"):
         return 0.0, 1.0
     values = np.log(series) if column.kind == "positive" else series
-    loc, scale = float(values.mean()), float(values.std(ddof=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        loc, scale = float(values.mean()), float(values.std(ddof=0))
+    if not (math.isfinite(loc) and math.isfinite(scale)):
+        raise InputError(
+            f"column {column.name!r}: expected values whose squares are finite, "
+            f"got {float(series.abs().max())} in the training rows; use a larger unit"
+        )
+    if column.kind == "count":
+        return 0.0, max(loc, 1.0 / len(series))
     if not scale > 1e-12 * max(abs(loc), 1e-300):
         raise InputError(
             f"column {column.name!r}: is constant ({series.dropna().iloc[0]}) in the training rows; "
@@ -156,11 +163,9 @@ def _raw(values: np.ndarray, column: Column, loc: float, scale: float) -> pd.Ser
     return np.exp(straight) if column.kind == "positive" else straight
 
 
-def _checksum(frame: pd.DataFrame) -> str:
-    """The sha256 of names and cells, row order included."""
-    digest = hashlib.sha256("\x1f".join(frame.columns).encode())
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return digest.hexdigest()
+def _hashes(frame: pd.DataFrame) -> Int[Tensor, " rows"]:
+    """A hash of each row's cells; the 64 bits are read as signed, since torch does little with unsigned ones."""
+    return torch.tensor(pd.util.hash_pandas_object(frame, index=False).to_numpy().view(np.int64))
 
 
 @dataclass(frozen=True)

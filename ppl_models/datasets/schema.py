@@ -1,17 +1,14 @@
 """What a table's columns are: their names, their kinds, their categories, and which one is the label."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from ppl_models.errors import InputError
 
 Kind = Literal["real", "positive", "count", "binary", "categorical"]
 KINDS: tuple[str, ...] = get_args(Kind)
-LARGEST_INFERRED_COUNT = 99
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,11 @@ class Column:
         if self.kind == "categorical" and len(set(self.categories)) < 2:
             raise InputError(
                 f"column {self.name!r}: a categorical column needs two or more categories, got {list(self.categories)}"
+            )
+        if self.categories and self.kind != "categorical":
+            raise InputError(
+                f"column {self.name!r}: only a categorical column has categories, "
+                f"got {list(self.categories)} for a {self.kind} one"
             )
         if len(set(self.categories)) != len(self.categories):
             raise InputError(f"column {self.name!r}: a category is listed twice in {list(self.categories)}")
@@ -103,109 +105,38 @@ class Schema:
         """The positions of the columns of these kinds."""
         return tuple(index for index, column in enumerate(self.columns) if column.kind in kinds)
 
-    def override(self, **kinds: Kind) -> "Schema":
+    def override(self, **kinds: Kind | Column) -> "Schema":
         """The same schema with other kinds for some columns.
 
-        >>> schema = Schema((Column("visits", "real"), Column("age", "real")))
-        >>> schema.override(visits="count").kinds
-        {'visits': 'count', 'age': 'real'}
+        Args:
+            kinds: by column name, a kind, or a ``Column`` of that name, which is how a column becomes categorical.
+
+        Raises:
+            InputError: no such column, or it cannot be of the kind asked for.
+
+        >>> schema = Schema((Column("visits", "real"), Column("size", "count")))
+        >>> schema.override(visits="count", size=Column("size", "categorical", (1, 2, 3))).kinds
+        {'visits': 'count', 'size': 'categorical'}
         """
         unknown = sorted(set(kinds) - set(self.names))
         if unknown:
             raise InputError(f"schema: no column {unknown[0]!r}; the columns are {', '.join(self.names)}")
         return replace(
-            self, columns=tuple(replace(column, kind=kinds.get(column.name, column.kind)) for column in self.columns)
+            self, columns=tuple(_overridden(column, kinds.get(column.name, column)) for column in self.columns)
         )
 
 
-def infer_schema(
-    frame: pd.DataFrame,
-    *,
-    label: str | None = None,
-    kinds: Mapping[str, Kind] | None = None,
-    categories: Mapping[str, Sequence[object]] | None = None,
-    image_shape: tuple[int, int] | None = None,
-) -> Schema:
-    """Read a schema off a table; what is given in ``kinds`` and ``categories`` goes before what is seen.
-
-    Text, pandas categories and booleans speak for themselves; numbers that are only 0 and 1 are binary; whole
-    numbers from 0 to 99 are counts; every other number is real. ``positive`` is never guessed.
-
-    Args:
-        frame: the table, rows by columns; missing cells are NaN, None or NA.
-        label: the column that holds the class of a row; its missing cells are rows of unknown class.
-        kinds: kinds by column name.
-        categories: categories by column name, for those that the table does not show.
-        image_shape: (height, width) if the columns are pixels.
-
-    Raises:
-        InputError: a name is unknown or repeated, or a column cannot be of the kind asked for.
-
-    >>> table = pd.DataFrame({"dollars": [41.5, 52.25], "visits": [3, 7], "likes": ["tea", "coffee"]})
-    >>> infer_schema(table).kinds
-    {'dollars': 'real', 'visits': 'count', 'likes': 'categorical'}
-    """
-    kinds, categories = dict(kinds or {}), dict(categories or {})
-    if len(frame) == 0:
-        raise InputError("table: expected rows, got an empty table")
-    repeated = frame.columns[frame.columns.duplicated()]
-    if len(repeated):
-        raise InputError(f"table: column {repeated[0]!r} occurs more than once")
-    unnamed = [name for name in frame.columns if not isinstance(name, str)]
-    if unnamed:
-        raise InputError(f"table: expected text as column names, got {unnamed[0]!r}")
-    for name in [*kinds, *categories, *([label] if label is not None else [])]:
-        if name not in frame.columns:
-            raise InputError(f"table: no column {name!r}; the columns are {', '.join(map(str, frame.columns))}")
-    columns = tuple(
-        _column(frame[name], kinds.get(name), categories.get(name)) for name in frame.columns if name != label
-    )
-    return Schema(columns, None if label is None else _label(frame[label], categories.get(label)), image_shape)
-
-
-def _column(series: pd.Series, kind: str | None, categories: Sequence[object] | None) -> Column:
-    """The column that a series shows, with its kind and categories as given or as seen."""
-    if kind is None:
-        kind = "categorical" if categories is not None else _kind(series)
-    if kind != "categorical":
-        return Column(series.name, kind)
-    return Column(series.name, kind, tuple(_levels(series) if categories is None else categories))
-
-
-def _label(series: pd.Series, categories: Sequence[object] | None) -> Column:
-    """The label, which needs two classes at least among the rows where it is known."""
-    levels = _levels(series) if categories is None else list(categories)
-    if not levels:
-        raise InputError(f"label {series.name!r}: expected some known classes, every row is missing")
-    if len(levels) == 1:
-        raise InputError(f"label {series.name!r}: expected two or more classes, got only {levels[0]!r}")
-    return Column(series.name, "categorical", tuple(levels))
-
-
-def _kind(series: pd.Series) -> str:
-    """The kind that the values speak for."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return "categorical"
-    values = series.dropna()
-    if len(values) == 0:
-        raise InputError(f"column {series.name!r}: expected values, every cell is missing")
-    if pd.api.types.is_bool_dtype(values.infer_objects().dtype):
-        return "binary"
-    if not pd.api.types.is_numeric_dtype(values.dtype):
-        return "categorical"
-    numbers = values.to_numpy(dtype=float)
-    if np.isin(numbers, (0.0, 1.0)).all():
-        return "binary"
-    whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
-    return "count" if whole and numbers.min() >= 0 and numbers.max() <= LARGEST_INFERRED_COUNT else "real"
-
-
-def _levels(series: pd.Series) -> list[object]:
-    """The categories of a series: its own if it is a pandas categorical, else its sorted values."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return series.cat.categories.tolist()
-    values = series.dropna().unique().tolist()
-    try:
-        return sorted(values)
-    except TypeError:
-        return sorted(values, key=str)
+def _overridden(column: Column, change: Kind | Column) -> Column:
+    """The column of another kind; of none of its categories unless it stays categorical."""
+    if isinstance(change, Column):
+        if change.name != column.name:
+            raise InputError(f"column {column.name!r}: expected a Column of that name, got one named {change.name!r}")
+        return change
+    if change == column.kind:
+        return column
+    if change == "categorical":
+        raise InputError(
+            f"column {column.name!r}: the kind alone does not tell its categories; "
+            f"expected Column({column.name!r}, 'categorical', (...)), got 'categorical'"
+        )
+    return Column(column.name, change)

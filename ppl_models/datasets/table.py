@@ -1,5 +1,9 @@
 """Tables as they arrive: read from a file, and checked cell by cell against a schema."""
 
+import bz2
+import csv
+import gzip
+import lzma
 import warnings
 from pathlib import Path
 
@@ -10,19 +14,26 @@ import pandas as pd
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.errors import InputError
 
+MISSING = ["", "NA", "NaN", "nan"]
+OPENERS = {".csv": open, ".tsv": open, ".txt": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
 
 def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
     """Read a CSV or Parquet file; with a schema, keep its columns and check every cell.
 
+    In a CSV file, the spellings of a missing cell are the empty one, NA, NaN and nan; every other text, None, null and
+    N/A among it, is kept as it stands.
+
     Args:
-        path: a file whose name ends in .csv, .csv.gz, .csv.xz or .parquet.
+        path: a file whose name ends in .csv, .csv.gz, .csv.xz (.tsv with tabs for commas) or .parquet.
         schema: the columns to keep, the label among them; None keeps the table as it is.
 
     Returns:
         The table, rows by columns, missing cells as NaN.
 
     Raises:
-        InputError: the file is missing, empty, of another type or unreadable, or a cell does not fit.
+        InputError: the file is missing, empty, of another type or unreadable, a row has more or fewer
+            cells than the header, or a cell does not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -31,7 +42,7 @@ def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
         frame = _read(path)
     except InputError:
         raise
-    except (ValueError, OSError, duckdb.Error) as problem:
+    except (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, duckdb.Error) as problem:
         raise InputError(f"{path}: could not be read: {' '.join(str(problem).split())}") from problem
     if len(frame) == 0:
         raise InputError(f"{path}: expected rows, got an empty table")
@@ -39,7 +50,7 @@ def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The file as a frame, with the header's repeated names refused, since pandas would rename them."""
+    """The file as a frame."""
     suffixes = "".join(path.suffixes[-2:]).lower()
     if suffixes.endswith((".parquet", ".pq")):
         with duckdb.connect() as connection:
@@ -47,19 +58,45 @@ def _read(path: Path) -> pd.DataFrame:
     if not any(ending in suffixes for ending in (".csv", ".tsv", ".txt")):
         raise InputError(f"{path}: expected a name ending in .csv or .parquet, got {path.name!r}")
     separator = "\t" if ".tsv" in suffixes else ","
+    width = _refuse_header(path, separator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:  # without index_col, pandas would take the first cells of longer rows for an index
+            frame = pd.read_csv(
+                path, sep=separator, index_col=False, low_memory=False, keep_default_na=False, na_values=MISSING
+            )
+        except pd.errors.ParserWarning:
+            raise InputError(f"{path}: expected {width} cells a row as in the header, got more") from None
+    scanned = path.suffix.lower() in OPENERS
+    if scanned and frame.iloc[:, -1].isna().any():  # pandas fills a shorter row up, and so its last cell is missing
+        _refuse_shorter(path, separator, width)
+    return frame
+
+
+def _refuse_header(path: Path, separator: str) -> int:
+    """How many names the header has; repeated ones are refused, since pandas would rename them."""
     try:
-        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+        header = pd.read_csv(
+            path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False, na_values=[""]
+        ).iloc[0]
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: expected rows, got an empty file") from None
     repeated = header[header.duplicated() & header.notna()]
     if len(repeated):
         raise InputError(f"{path}: column {repeated.iloc[0]!r} occurs more than once")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:  # without index_col, pandas would take the first cells of longer rows for an index
-            return pd.read_csv(path, sep=separator, index_col=False)
-        except pd.errors.ParserWarning:
-            raise InputError(f"{path}: expected {len(header)} cells a row as in the header, got more") from None
+    if len(header) == 1 and any(other in str(header.iloc[0]) for other in ";\t"):
+        wanted = "tab" if separator == "\t" else "comma"
+        raise InputError(f"{path}: expected a {wanted}-separated file, got the one column {header.iloc[0]!r}")
+    return len(header)
+
+
+def _refuse_shorter(path: Path, separator: str, width: int) -> None:
+    """Name the first row with fewer cells than the header, by its row from 1; blank lines are no rows."""
+    with OPENERS[path.suffix.lower()](path, "rt", encoding="utf-8-sig", newline="") as lines:
+        filled = (cells for cells in csv.reader(lines, delimiter=separator) if len(cells) > 1 or "".join(cells).strip())
+        for row, cells in enumerate(filled):
+            if len(cells) < width:
+                raise InputError(f"{path}: row {row}: expected {width} cells as in the header, got {len(cells)}")
 
 
 def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd.DataFrame:
@@ -96,33 +133,65 @@ def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd
 
 def _cells(series: pd.Series, column: Column, source: str) -> pd.Series:
     """One column's cells, checked."""
+    where = f"{source}: column {column.name!r}"
+    refuse_nested(series, where)
     if column.kind == "categorical":
-        return _categories(series, column, source)
-    numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(float)
-    _refuse(numbers.isna() & series.notna(), series, f"{source}: column {column.name!r}", "a number")
-    _refuse(np.isinf(numbers), series, f"{source}: column {column.name!r}", "a finite number")
+        return _categories(series, column, where)
+    numbers = pd.to_numeric(series.astype(object), errors="coerce")
+    refuse_cells(series.notna() & (numbers.isna() | np.iscomplexobj(numbers)), series, where, "a number")
+    numbers = numbers.astype(float)
+    refuse_cells(np.isinf(numbers), series, where, "a finite number")
     wrong, expected = {
         "real": (numbers != numbers, ""),
         "positive": (numbers <= 0, "a number above zero"),
         "count": ((numbers < 0) | (numbers != np.floor(numbers)), "a whole number from 0"),
         "binary": (~numbers.isin((0, 1)), "0 or 1"),
     }[column.kind]
-    _refuse(wrong & numbers.notna(), series, f"{source}: column {column.name!r}", expected)
+    refuse_cells(wrong & numbers.notna(), series, where, expected)
     return numbers
 
 
-def _categories(series: pd.Series, column: Column, source: str) -> pd.Series:
+def _categories(series: pd.Series, column: Column, where: str) -> pd.Series:
     """A categorical column's cells in the schema's categories; another value is an error."""
     values = series.astype(object)
     unseen = values.notna() & ~values.isin(column.categories)
-    _refuse(unseen, series, f"{source}: column {column.name!r}", f"one of {', '.join(map(str, column.categories))}")
+    refuse_cells(unseen, series, where, f"one of {', '.join(map(str, column.categories))}")
     return pd.Series(pd.Categorical(values, categories=list(column.categories)), index=series.index)
 
 
-def _refuse(wrong: pd.Series, series: pd.Series, where: str, expected: str) -> None:
-    """Name the first wrong cell, by its row from 1."""
+def refuse_nested(series: pd.Series, where: str) -> None:
+    """Refuse cells that hold many values.
+
+    Args:
+        series: one column's cells.
+        where: what the message begins with.
+
+    Raises:
+        InputError: a cell is a list, a dict or an array, as Parquet files may hold.
+    """
+    if series.dtype != object:
+        return
+    nested = np.flatnonzero(~series.map(pd.api.types.is_hashable).to_numpy(dtype=bool))
+    if len(nested):
+        kind = type(series.iloc[nested[0]]).__name__
+        raise InputError(f"{where}, row {nested[0] + 1}: expected a single value, got a cell of type {kind}")
+
+
+def refuse_cells(wrong: pd.Series, series: pd.Series, where: str, expected: str, *, hint: str = "") -> None:
+    """Refuse a column for its first wrong cell.
+
+    Args:
+        wrong: whether a cell is wrong.
+        series: the column's cells.
+        where: what the message begins with.
+        expected: what the cell should be.
+        hint: what the message ends with.
+
+    Raises:
+        InputError: a cell is wrong; it is named by its row from 1.
+    """
     rows = np.flatnonzero(wrong.to_numpy())
     if len(rows):
         cell = series.iloc[rows[0]]
         cell = cell.item() if isinstance(cell, np.generic) else cell
-        raise InputError(f"{where}, row {rows[0] + 1}: expected {expected}, got {cell!r}")
+        raise InputError(f"{where}, row {rows[0] + 1}: expected {expected}, got {cell!r}{hint}")

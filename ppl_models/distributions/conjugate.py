@@ -87,6 +87,9 @@ class Conjugate(nn.Module, ABC):
     def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
         """The distribution of a row given the parameters and its class; independent columns are batch."""
 
+    def check(self, observed: Bool[Tensor, "rows columns"]) -> None:
+        """Refuse rows with cells missing that this likelihood cannot do without; most need none."""
+
     def set_unit(self, scale: Float[Tensor, " columns"]) -> None:
         """Let the prior take its unit from the preparation; only counts need it."""
 

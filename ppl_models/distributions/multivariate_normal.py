@@ -40,14 +40,18 @@ class NormalWishart(Conjugate):
         prior = torch.cat([scatter.new_tensor([self.COUNT]), scatter.new_zeros(self.size), scatter.flatten()])
         super().__init__(site, columns, prior)
 
-    def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
-        """(1, x, x xᵀ)."""
+    def check(self, observed: Tensor) -> None:
+        """Refuse rows with missing cells."""
         if not bool(observed.all()):
             row = int((~observed).any(-1).nonzero()[0, 0]) + 1
             raise InputError(
-                f"covariance 'full': expected rows without missing cells, row {row} has one; "
+                f"covariance 'full': expected rows without missing cells, row {row} of those given has one; "
                 "use covariance 'diagonal', or leave such rows out"
             )
+
+    def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
+        """(1, x, x xᵀ)."""
+        self.check(observed)
         outer = values[:, :, None] * values[:, None, :]
         return torch.cat([torch.ones_like(values[:, :1]), values, outer.flatten(1)], -1)
 
@@ -80,7 +84,7 @@ class NormalWishart(Conjugate):
 
     def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """Multivariate t with ν − D + 1 degrees of freedom."""
-        self.statistics(values[:1], observed)
+        self.check(observed)
         loc, count, degrees, root = self._moments(natural)
         whitened = torch.linalg.solve_triangular(root, (values[:, None] - loc).permute(1, 2, 0), upper=False)
         distance = whitened.square().sum(1).T * count / (count + 1)

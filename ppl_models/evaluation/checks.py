@@ -39,7 +39,7 @@ class _Sets:
 
 
 def predictive_checks(replicates: pd.DataFrame, held_out: pd.DataFrame, *, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """Compares statistics of the held-out rows with those of data sets drawn from the fitted model.
+    """Compare statistics of the held-out rows with those of data sets drawn from the fitted model.
 
     Real, positive and count columns give their mean, standard deviation and 5, 50 and 95 % quantiles;
     binary and categorical columns the share of each category; every pair of columns but categorical

@@ -14,8 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from ppl_models.errors import InputError
-
-UNRELIABLE_KHAT = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry (2024), https://arxiv.org/abs/1507.02646
+from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class Density:
 
 
 def compare(densities: Mapping[str, Density], *, reference: str | None = None) -> pd.DataFrame:
-    """Puts held-out densities side by side, best first, in nats per row.
+    """Put held-out densities side by side, best first, in nats per row.
 
     A lower bound that is ahead of an exact value is ahead for certain, up to its Monte Carlo error and
     the sampling error `dse`. One that is behind may be behind only by the gap of the bound.
@@ -79,8 +78,8 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
     Returns:
         A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
-        `dse` (paired standard error of `diff`), `kind`, `draws`, `monte_carlo_se` (of the mean) and
-        `khat_high` (share of rows with k-hat above 0.7; NaN where there is none).
+        `dse` (paired standard error of `diff`), `kind`, `draws`, `mean_se` (Monte Carlo
+        standard error of `elpd`) and `khat_high` (share of rows with k-hat above 0.7; NaN where there is none).
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that
@@ -113,7 +112,7 @@ def _row(density: Density, reference: Density) -> dict[str, object]:
         "dse": _standard_error(difference),
         "kind": density.kind,
         "draws": density.draws,
-        "monte_carlo_se": density.mean_se,
+        "mean_se": density.mean_se,
         "khat_high": _share_unreliable(density.khat),
     }
 

@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from ppl_models.errors import InputError
 
+UNRELIABLE_KHAT = 0.7  # above it no practical number of draws is enough (Vehtari and others)
 FEWEST_DRAWS = 25  # the tail is a fifth of the draws, and the fit needs five points
 
 
@@ -40,7 +41,7 @@ class ImportanceSummary:
 
 
 def summarise_weights(log_weights: Float[np.ndarray, "draws rows"]) -> ImportanceSummary:
-    """Estimates each row's log density from its importance weights, with the Monte Carlo error.
+    """Estimate each row's log density from its importance weights, with the Monte Carlo error.
 
     Args:
         log_weights: log p(x, z) - log q(z given x), in nats, one line per draw.
@@ -62,7 +63,7 @@ def summarise_weights(log_weights: Float[np.ndarray, "draws rows"]) -> Importanc
 
 
 def pareto_k(log_weights: Float[np.ndarray, "rows draws"]) -> Float[np.ndarray, " rows"]:
-    """Fits a generalised Pareto tail to each row's importance weights and returns its shape, k-hat.
+    """Fit a generalised Pareto tail to each row's importance weights and return its shape, k-hat.
 
     Below 0.5 the weights have a finite variance; above 0.7 no practical number of draws is enough,
     and the log density of that row is not to be trusted.

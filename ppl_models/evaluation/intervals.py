@@ -6,7 +6,7 @@ import xarray as xr
 
 
 def parameter_table(draws: xr.Dataset, *, level: float = 0.9) -> pd.DataFrame:
-    """Each parameter of each component with its posterior mean, sd and central interval.
+    """Give each parameter of each component with its posterior mean, sd and central interval.
 
     Args:
         draws: variables with dimensions chain, draw, component and perhaps more, in raw units.

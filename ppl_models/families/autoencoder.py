@@ -20,14 +20,13 @@ import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
-from pyro import poutine
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import Scale, assemble, heads, seeded
 from ppl_models.errors import InputError
-from ppl_models.families.family import Draws, Family, rows_plate
+from ppl_models.families.family import Draws, Family, weighted_rows
 from ppl_models.nn import MLP
 
 
@@ -59,7 +58,7 @@ class Model(nn.Module):
     def forward(self, batch: Dataset, rows: int) -> None:
         """Sample the story with the batch's cells observed."""
         like = next(self.decoder.parameters(), next(self.heads.parameters()))
-        with rows_plate(batch, rows), poutine.scale(scale=batch.weights.to(like)):
+        with weighted_rows(batch, rows):
             z = pyro.sample("z", self.prior(like).expand([len(batch)]))
             for head, cells in self.likelihoods(z):
                 seen = batch.observed[:, list(head.columns)]
@@ -112,7 +111,7 @@ class Guide(nn.Module):
 
     def forward(self, batch: Dataset, rows: int) -> None:
         """Sample z from the point mass."""
-        with rows_plate(batch, rows), poutine.scale(scale=batch.weights.to(self.loc.weight)):
+        with weighted_rows(batch, rows):
             pyro.sample("z", dist.Delta(self.encode(batch), event_dim=1))
 
 

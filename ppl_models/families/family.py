@@ -4,7 +4,7 @@
 table of symbol, site and shape, the limits and the references. Then:
 
 1. ``Model(nn.Module)``, whose ``forward(batch, rows)`` samples the story in Pyro: everything about rows inside
-   ``rows_plate(batch, rows)``, so that a minibatch's ELBO is unbiased for all rows;
+   ``weighted_rows(batch, rows)``, so that a minibatch's ELBO is unbiased for all rows;
 2. ``Guide(nn.Module)``, with the same signature and the same latent sites in the same order;
 3. a subclass of ``Exact``, ``Amortised`` or plain ``Family`` that pairs them and fills in the abstract methods.
 
@@ -13,13 +13,15 @@ Parameters are plain ``nn.Parameter``s: no ``pyro.param``, no ``pyro.module``, n
 it by themselves, and nothing changes in inference, evaluation or reports.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import pyro
 import torch
 from jaxtyping import Float, Int
+from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ class Draws:
     labels: Int[Tensor, " rows"] | None = None
 
 
-class Family(nn.Module):
+class Family(nn.Module, ABC):
     """A model and its guide, described by a schema.
 
     Attributes:
@@ -66,13 +68,21 @@ class Family(nn.Module):
             raise InputError(f"{type(self).__name__}: expected a fitted family, got one that was never fitted")
         return Preparation(self.schema, self.loc, self.scale)
 
-    def adopt(self, train: Dataset) -> None:
-        """Take over the preparation of the training rows.
+    def check(self, train: Dataset) -> None:
+        """Refuse training rows that do not suit the family, before anything of it is changed.
 
         Raises:
-            InputError: the rows are described by another schema.
+            InputError: the rows are described by another schema; families add what else they need.
         """
-        self._require_schema(train.schema)
+        self.check_schema(train.schema)
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation of the training rows, once they are checked.
+
+        Raises:
+            InputError: the rows do not suit the family.
+        """
+        self.check(train)
         self.loc.copy_(train.loc)
         self.scale.copy_(train.scale)
 
@@ -82,7 +92,7 @@ class Family(nn.Module):
         Raises:
             InputError: another schema, a preparation learned from other rows, or a family that was never fitted.
         """
-        self._require_schema(batch.schema)
+        self.check_schema(batch.schema)
         preparation = self.preparation
         if not (torch.equal(batch.loc, preparation.loc) and torch.equal(batch.scale, preparation.scale)):
             raise InputError(
@@ -90,7 +100,7 @@ class Family(nn.Module):
                 "got rows of another preparation"
             )
 
-    def _require_schema(self, found: Schema) -> None:
+    def check_schema(self, found: Schema) -> None:
         """Refuse another schema by what differs first."""
         ours, theirs = _facts(self.schema), _facts(found)
         wrong = next((fact for fact in ours if theirs.get(fact) != ours[fact]), None)
@@ -107,7 +117,13 @@ class Family(nn.Module):
 
 
 class Exact(Family):
-    """A family whose log density of a row is a closed form under its guide."""
+    """A family whose log density of a row is a closed form under its guide.
+
+    Attributes:
+        cells: numbers that the closed form holds at once for a row, for chunks of bounded memory.
+    """
+
+    cells: int
 
     @abstractmethod
     def log_prob(self, batch: Dataset) -> Float[Tensor, " rows"]:
@@ -133,6 +149,14 @@ def _facts(schema: Schema) -> dict[str, str]:
     return facts | {"the label": label or "none", "image_shape": str(schema.image_shape)}
 
 
-def rows_plate(batch: Dataset, rows: int) -> pyro.plate:
-    """The plate of rows, of which a batch is a subsample: its log densities count rows / batch times."""
-    return pyro.plate("rows", rows, subsample=torch.arange(len(batch), device=batch.values.device), dim=-1)
+@contextmanager
+def weighted_rows(batch: Dataset, rows: int) -> Iterator[None]:
+    """The plate of rows, each counted by its weight.
+
+    The batch is a subsample of ``rows`` rows, so that its log densities count rows / batch times. Equal weights of one
+    leave the scale a number, as Pyro's enumeration in the model alone needs it.
+    """
+    everyone = torch.arange(len(batch), device=batch.values.device)
+    counted = poutine.scale(scale=batch.weights) if bool((batch.weights != 1).any()) else nullcontext()
+    with pyro.plate("rows", rows, subsample=everyone, dim=-1), counted:
+        yield

@@ -37,7 +37,7 @@ from ppl_models.datasets import Dataset, Schema
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import ConjugateRow, Covariance
 from ppl_models.errors import InputError
-from ppl_models.families.family import Draws, Exact, rows_plate
+from ppl_models.families.family import Draws, Exact, weighted_rows
 from ppl_models.families.starts import embed, nearest_centres, one_hot
 
 
@@ -91,7 +91,7 @@ class Model(nn.Module):
         """Sample the story with the batch's cells, and known classes, observed."""
         weights, thetas = self.parameters_from(self.prior())
         labels = self.known(batch)
-        with rows_plate(batch, rows):
+        with weighted_rows(batch, rows):
             member = classify(labels, weights.log().expand(len(batch), -1))
             with poutine.mask(mask=labels != UNKNOWN):
                 pyro.sample("label", dist.Categorical(weights), obs=labels.clamp(min=0))
@@ -129,7 +129,7 @@ class Guide(nn.Module):
         """Sample θ from q, and the class of each row by its responsibilities."""
         model, natural = self.model[0], self.natural()
         model.parameters_from(natural)
-        with rows_plate(batch, rows):
+        with weighted_rows(batch, rows):
             features = features_of(model, batch)
             classify(features.labels, expected_log_joint(model, features, natural))
 
@@ -182,6 +182,7 @@ class ClassProduct(Exact):
         super().__init__(schema)
         self.classes = classes
         self.labelled = labelled
+        self.cells = classes * len(schema.columns)
         self.model = Model(ConjugateRow(schema, classes, covariance), classes, labelled=labelled)
         self.guide = Guide(self.model)
 
@@ -190,16 +191,22 @@ class ClassProduct(Exact):
         """The product of column likelihoods."""
         return self.model.row
 
-    def adopt(self, train: Dataset) -> None:
-        """Take over the preparation; counts take their prior's unit from it."""
-        super().adopt(train)
+    def check(self, train: Dataset) -> None:
+        """Refuse rows of another schema, fewer rows than classes, and cells that a likelihood cannot miss."""
+        super().check(train)
         for block in self.row:
-            block.set_unit(train.scale)
+            block.check(block.pick(train.observed))
         if len(train) < self.classes:
             raise InputError(
                 f"{type(self).__name__}: expected at least as many rows as classes, "
                 f"got {len(train)} rows for {self.classes} classes"
             )
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation; counts take their prior's unit from it."""
+        super().adopt(train)
+        for block in self.row:
+            block.set_unit(train.scale)
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Put q(θ) where one start of ``start`` leads in a single step."""

@@ -36,9 +36,9 @@ class NaiveBayes(ClassProduct):
             raise InputError("NaiveBayes: labelled=True needs a schema with a label, got one without")
         super().__init__(schema, schema.classes if labelled else 1, labelled=labelled, covariance="diagonal")
 
-    def adopt(self, train: Dataset) -> None:
-        """Take over the preparation; a labelled model needs rows of known class."""
-        super().adopt(train)
+    def check(self, train: Dataset) -> None:
+        """Refuse what any mixture refuses; a labelled model needs rows of known class besides."""
+        super().check(train)
         if self.labelled and bool((train.labels == UNKNOWN).all()):
             raise InputError(
                 f"NaiveBayes: label {self.schema.label.name!r}: expected some known classes, all "

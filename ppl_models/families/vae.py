@@ -17,12 +17,11 @@ from collections.abc import Sequence
 import pyro
 import pyro.distributions as dist
 from jaxtyping import Float
-from pyro import poutine
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.families.autoencoder import Decoding, Encoder
-from ppl_models.families.family import Amortised, rows_plate
+from ppl_models.families.family import Amortised, weighted_rows
 
 
 class Guide(nn.Module):
@@ -45,7 +44,7 @@ class Guide(nn.Module):
 
     def forward(self, batch: Dataset, rows: int) -> None:
         """Sample z from q(z | x)."""
-        with rows_plate(batch, rows), poutine.scale(scale=batch.weights.to(self.loc.weight)):
+        with weighted_rows(batch, rows):
             pyro.sample("z", self.posterior(batch))
 
 

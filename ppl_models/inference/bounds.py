@@ -57,7 +57,7 @@ def raw_units(elbo: Tensor, data: Dataset) -> Tensor:
 
 
 @torch.no_grad()
-def log_evidence(family: ClassProduct, data: Dataset) -> float:
+def log_evidence(family: Family, data: Dataset) -> float:
     """The exact log evidence of rows whose class is known, or the only one: nats per row, raw units.
 
     Args:
@@ -67,6 +67,8 @@ def log_evidence(family: ClassProduct, data: Dataset) -> float:
     Raises:
         InputError: some row's class is unknown, so that the evidence is a sum over all allocations.
     """
+    if not isinstance(family, ClassProduct):
+        raise InputError(f"log evidence: expected a conjugate family, got {type(family).__name__}")
     family.require(data)
     features = family.features(data)
     if family.classes > 1 and bool((features.labels == UNKNOWN).any()):

@@ -45,7 +45,7 @@ def log_density(family: Family, data: Dataset, *, seed: int = 0, draws: int = 50
     family.require(data)
     shared = {"checksum": data.checksum, "columns": data.schema.names, "discrete": data.schema.discrete}
     if isinstance(family, Exact):
-        values = torch.cat([family.log_prob(batch) for batch in _chunks(data, CELLS_AT_ONCE)])
+        values = torch.cat([family.log_prob(batch) for batch in _chunks(data, CELLS_AT_ONCE // family.cells)])
         return Density((values + data.log_scale).cpu().numpy(), "exact", **shared)
     if not isinstance(family, Amortised):
         raise InputError(
@@ -103,6 +103,11 @@ def bound_ladder(family: Amortised, data: Dataset, *, seed: int, draws: int = 20
         Columns draws (K), elpd (nats per row, raw units) and mean_se, its Monte Carlo error, NaN for one block.
     """
     family.require(data)
+    at_least_one(draws=draws)
+    if not isinstance(family, Amortised):
+        raise InputError(
+            f"bound ladder: expected a family whose density is bounded by draws, got {type(family).__name__}"
+        )
     sizes = [size for power in range(7) for size in (10**power, 2 * 10**power, 5 * 10**power) if size <= draws]
     noise = _noise(family, data, seed=seed, draws=draws)
     totals = {size: torch.zeros(draws // size, dtype=torch.float64) for size in sizes}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyro
+import torch
 from tqdm import tqdm
 
 from ppl_models.datasets import Dataset
@@ -84,9 +85,8 @@ def fit(
     started = time.perf_counter()
     if method is None:
         method = NaturalGradient() if isinstance(family, ClassProduct) else Gradient()
+    _require_suited(family, train, validation, method)
     family.adopt(train)
-    if validation is not None:
-        family.require(validation)
     run = _natural if isinstance(method, NaturalGradient) else _gradient
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
         outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update)
@@ -94,6 +94,23 @@ def fit(
     if not result.converged:
         warnings.warn(f"{type(family).__name__}: {result.stop}", FitWarning, stacklevel=2)
     return result
+
+
+def _require_suited(
+    family: Family, train: Dataset, validation: Dataset | None, method: NaturalGradient | Gradient
+) -> None:
+    """Refuse what cannot be fitted, before anything of the family is changed."""
+    if isinstance(method, NaturalGradient) and not isinstance(family, ClassProduct):
+        raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
+    family.check(train)
+    if validation is None:
+        return
+    family.check_schema(validation.schema)
+    if not (torch.equal(validation.loc, train.loc) and torch.equal(validation.scale, train.scale)):
+        raise InputError(
+            f"{type(family).__name__}: expected validation rows prepared by the preparation of the training rows, "
+            "got rows of another preparation"
+        )
 
 
 def _natural(
@@ -106,8 +123,6 @@ def _natural(
     progress: Callable[[int], object],
 ) -> dict[str, object]:
     """A natural-gradient fit as the fields of a Fit; validation rows are not used."""
-    if not isinstance(family, ClassProduct):
-        raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
     with pyro.validation_enabled(False):
         ascent = ascend(family, train, method=method, seed=seed, progress=progress)
     family.guide.set_natural(ascent.natural)

@@ -133,12 +133,12 @@ def _in_batches(
     family: ClassProduct, features: Features, natural: Tensor, *, method: NaturalGradient, order: Iterator[Tensor]
 ) -> Tensor:
     """Robbins-Monro steps on batches, for ``epochs`` passes."""
-    total = float(features.weights.sum())
+    rows_in_all = len(features.labels)
     for step, rows in enumerate(order):
         batch = features[rows]
         _, responsibilities = bound(family, batch, natural)
         rate = (step + DELAY) ** -FORGETTING
-        target = family.posterior(batch, responsibilities, total / float(batch.weights.sum()))
+        target = family.posterior(batch, responsibilities, rows_in_all / len(rows))
         natural = (1 - rate) * natural + rate * target
     return natural
 

@@ -11,7 +11,7 @@ from ppl_models.distributions import Conjugate, seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.density import log_density
-from ppl_models.inference.refined import guide_draws, log_joint_given, refined_draws
+from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, refined_draws
 
 
 @torch.no_grad()
@@ -66,21 +66,28 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
     if not isinstance(family, ClassProduct):
         raise InputError(f"parameter draws: expected a conjugate family, got {type(family).__name__}")
     at_least_one(draws=draws)
-    if refine is None:
-        with seeded(seed):
-            theta = guide_draws(family, draws)
-    else:
-        with torch.enable_grad():
-            theta = refined_draws(family, refine, draws, seed=seed)
+    theta = _theta(family, draws, seed=seed, refine=refine)
     variables = {"weights": (("component",), theta.sites["weights"])}
     for block in family.row:
         values = {name.split(".")[1]: value for name, value in theta.sites.items() if name.startswith(block.site + ".")}
         variables |= _RAW[block.site.split("_")[0]](family, block, values)
-    arrays = {name: (("chain", "draw", *dims), value.numpy()[None]) for name, (dims, value) in variables.items()}
+    arrays = {
+        name: (("chain", "draw", *dims), value.unflatten(0, (theta.chains, -1)).numpy())
+        for name, (dims, value) in variables.items()
+    }
     names = _coordinates(family)
     if "correlation" in arrays:
         names |= dict.fromkeys(("row", "column"), names["continuous_column"])
     return xr.Dataset(arrays, coords=names, attrs={"khat": theta.khat, "accepted": theta.accepted})
+
+
+def _theta(family: ClassProduct, draws: int, *, seed: int, refine: Dataset | None) -> Theta:
+    """Draws of the guide's θ, or of the posterior's given these rows."""
+    if refine is None:
+        with seeded(seed):
+            return guide_draws(family, draws)
+    with torch.enable_grad():
+        return refined_draws(family, refine, draws, seed=seed)
 
 
 def _coordinates(family: ClassProduct) -> dict[str, list]:
@@ -130,15 +137,19 @@ _RAW = {"real": _continuous, "count": _counts, "categorical": _categories}
 
 
 @torch.no_grad()
-def density_curve(family: Family, grid: Dataset, *, seed: int, draws: int = 400, level: float = 0.9) -> pd.DataFrame:
-    """The density along a grid, and its credible band over a conjugate guide's parameters, in raw units.
+def density_curve(
+    family: Family, grid: Dataset, *, seed: int, draws: int = 400, level: float = 0.9, refine: Dataset | None = None
+) -> pd.DataFrame:
+    """The density along a grid, and its pointwise credible band over a conjugate family's parameters, in raw units.
 
     Args:
         family: a fitted family.
         grid: rows of its preparation at which the density is wanted.
         seed: the seed of the draws.
         draws: of the parameters for the band, or of importance draws a row for a bound, which has no band.
-        level: the band's posterior probability.
+        level: the band's posterior probability at each point.
+        refine: the training rows, to draw the band's parameters as ``parameter_draws`` does; without them the band is
+            the guide's own, too narrow where components overlap.
 
     Returns:
         Columns density, low, high, one row a grid row: densities per raw unit, not in nats; low and high are NaN where
@@ -147,8 +158,7 @@ def density_curve(family: Family, grid: Dataset, *, seed: int, draws: int = 400,
     at_least_one(draws=draws)
     low = high = np.full(len(grid), np.nan)
     if isinstance(family, ClassProduct):
-        with seeded(seed):
-            theta = guide_draws(family, draws)
+        theta = _theta(family, draws, seed=seed, refine=refine)
         densities = (log_joint_given(family, grid, theta.sites).logsumexp(1) + grid.log_scale).exp()
         low, high = np.quantile(densities.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=0)
     values = log_density(family, grid, seed=seed, draws=draws).values

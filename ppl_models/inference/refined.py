@@ -14,10 +14,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations, permutations
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
@@ -32,7 +33,8 @@ from ppl_models.families import ClassProduct
 PROPOSALS_PER_DRAW = 5
 DEGREES = 5.0
 INFLATIONS = (1.0, 2.0, 4.0)
-CHAINS, BURN_IN, THINNING = 1000, 50, 10
+MOST_CHAINS, BURN_IN, THINNING = 200, 50, 15
+MOST_PERMUTED = 6
 MOST_PARAMETERS = 400
 CELLS_AT_ONCE = 2**21
 
@@ -42,15 +44,17 @@ class Theta:
     """Draws of the weights and of each block's parameters.
 
     Attributes:
-        sites: (draws, ...) values by Pyro site.
+        sites: (draws, ...) values by Pyro site, chain after chain.
+        chains: how many chains the draws are of; 1 for independent ones.
         khat: Pareto k-hat of the importance weights; NaN for draws of the guide itself.
         accepted: share of the Metropolis steps that were accepted; NaN likewise.
-        log_evidence: log p(x) of all rows by these weights, nats in prepared units, for components in any one order
-            (add log K! for all orders); below the truth on average; NaN for draws of the guide itself.
+        log_evidence: log p(x) of all rows by these weights, nats in prepared units, below the truth on average; NaN
+            for draws of the guide itself.
         evidence_se: its Monte Carlo standard error, nats.
     """
 
     sites: dict[str, Tensor]
+    chains: int = 1
     khat: float = math.nan
     accepted: float = math.nan
     log_evidence: float = math.nan
@@ -61,9 +65,7 @@ def guide_draws(family: ClassProduct, draws: int) -> Theta:
     """Draws of θ from the conjugate guide, under torch's current random state."""
     natural = family.guide.natural().detach()
     trace = poutine.trace(family.model.parameters_from).get_trace(natural.expand(draws, -1, -1))
-    return Theta(
-        {name: trace.nodes[name]["value"] for name in trace.stochastic_nodes if name != "classes"}, float("nan")
-    )
+    return Theta({name: trace.nodes[name]["value"] for name in trace.stochastic_nodes if name != "classes"})
 
 
 def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int) -> Theta:
@@ -72,7 +74,7 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
     Args:
         family: a conjugate family fitted to the rows.
         rows: the training rows.
-        draws: how many.
+        draws: how many, split evenly over up to 200 chains.
         seed: the seed of the draws.
 
     Raises:
@@ -87,14 +89,15 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
             )
         proposal = posterior.proposal()
         free, log_weights = posterior.weigh(proposal, PROPOSALS_PER_DRAW * draws)
-        picked = torch.multinomial(log_weights.softmax(0), min(draws, CHAINS), replacement=True)
+        chains = max(count for count in range(1, min(draws, MOST_CHAINS) + 1) if draws % count == 0)
+        picked = torch.multinomial(log_weights.softmax(0), chains, replacement=True)
         step = 2.38 / posterior.size**0.5 * proposal.component_distribution.scale_tril[0]
-        kept, accepted = posterior.move(free[picked], step, draws)
-    evidence = float(log_weights.logsumexp(0)) - math.log(len(log_weights))
+        kept, accepted = posterior.move(free[picked], step, draws // chains)
+    one_order = float(log_weights.logsumexp(0)) - math.log(len(log_weights))
+    error = float((log_weights - one_order).exp().std()) / len(log_weights) ** 0.5
     khat = float(pareto_k(log_weights[None].numpy())[0])
-    relative = (log_weights - evidence).exp()
-    error = float(relative.std()) / len(relative) ** 0.5
-    return Theta(posterior.constrain(kept)[0], khat, accepted, evidence, error)
+    evidence = one_order + math.lgamma(posterior.interchangeable + 1)
+    return Theta(posterior.constrain(kept)[0], chains, khat, accepted, evidence, error)
 
 
 class _Posterior:
@@ -109,6 +112,9 @@ class _Posterior:
         self.shapes = {name: value.shape for name, value in centre.items()}
         self.start = torch.cat([value.flatten() for value in centre.values()])
         self.size = self.start.numel()
+        self.interchangeable = 1 if family.labelled else family.classes
+        pooled = [value.reshape(len(value), family.classes, -1) for value in guess.sites.values()]
+        self.spread = torch.cat(pooled, -1).std(0).mean(0)
 
     def constrain(self, free: Float[Tensor, "draws size"]) -> tuple[dict[str, Tensor], Tensor]:
         """Values by site, and log |d values / d free|."""
@@ -163,19 +169,19 @@ class _Posterior:
         return free, torch.where(kept, joint - proposal.log_prob(free), -torch.inf)
 
     @torch.no_grad()
-    def move(self, free: Float[Tensor, "chains size"], step: Tensor, draws: int) -> tuple[Tensor, float]:
-        """States of chains of random-walk Metropolis steps, ``draws`` in all, and the share of steps accepted."""
+    def move(self, free: Float[Tensor, "chains size"], step: Tensor, states: int) -> tuple[Tensor, float]:
+        """States of chains of random-walk Metropolis steps, chain after chain, and the share of steps accepted."""
         joint, kept, accepted = self.log_joint(free), [], 0.0
-        blocks = -(-draws // len(free))
-        for move in range(BURN_IN + THINNING * blocks):
+        moves = BURN_IN + THINNING * states
+        for move in range(1, moves + 1):
             new = free + torch.randn_like(free) @ step.mT
             raised = self.log_joint(new)
             taken = (torch.rand_like(joint).log() < raised - joint) & self.in_order(new)
             free, joint = torch.where(taken[:, None], new, free), torch.where(taken, raised, joint)
             accepted += float(taken.double().mean())
-            if move >= BURN_IN and (move - BURN_IN + 1) % THINNING == 0:
+            if move > BURN_IN and (move - BURN_IN) % THINNING == 0:
                 kept.append(free)
-        return torch.cat(kept)[:draws], accepted / (move + 1)
+        return torch.stack(kept, 1).flatten(0, 1), accepted / moves
 
     def by_component(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, "draws classes numbers"]:
         """Each component's parameters side by side."""
@@ -183,16 +189,30 @@ class _Posterior:
         return torch.cat([value.reshape(len(free), self.family.classes, -1) for value in values], -1)
 
     def in_order(self, free: Float[Tensor, "draws size"]) -> Bool[Tensor, " draws"]:
-        """Whether no two components of a draw, exchanged, would be nearer to those of the mode.
+        """Whether a draw's components, in any other order, would be farther from those of the mode.
 
-        A mixture's posterior repeats itself for every order of its components; this keeps the part around one.
+        A mixture's posterior repeats itself for every order of its components; this keeps the part around the mode,
+        one in K! of it. Beyond six components only exchanges of two are tried, which may keep a little more.
         """
-        if self.family.labelled or self.family.classes == 1:
+        if self.interchangeable == 1:
             return torch.ones(len(free), dtype=torch.bool)
-        table, centre = (self.by_component(part) for part in (free, self.mode[None]))
-        cost = ((table[:, :, None] - centre[:, None]) / table.std((0, 1))).square().sum(-1)
-        own = cost.diagonal(dim1=1, dim2=2)
-        return (own[:, :, None] + own[:, None] <= cost + cost.mT + 1e-9).flatten(1).all(-1)
+        gap = (self.by_component(free)[:, :, None] - self.by_component(self.mode[None])[:, None]) / self.spread
+        cost = gap.square().sum(-1)
+        orders = self.orders()
+        total = cost[:, torch.arange(self.interchangeable), orders].sum(-1)
+        return total[:, 0] <= total.amin(-1) + 1e-9
+
+    def orders(self) -> Int[Tensor, "orders classes"]:
+        """Orders of the components to try, the given one first."""
+        given = tuple(range(self.interchangeable))
+        if self.interchangeable <= MOST_PERMUTED:
+            return torch.tensor(list(permutations(given)))
+        swapped = [given]
+        for one, other in combinations(given, 2):
+            order = list(given)
+            order[one], order[other] = other, one
+            swapped.append(tuple(order))
+        return torch.tensor(swapped)
 
 
 def _map_of(site: dict) -> Transform:
@@ -209,8 +229,8 @@ def log_joint_given(
     member = torch.arange(weights.numel())[:, None]
     joint = weights.log().flatten()[:, None].expand(-1, len(rows))
     for block in family.row:
-        theta = {name.removeprefix(f"{block.site}."): value.flatten(0, 1) for name, value in sites.items()
-                 if name.startswith(f"{block.site}.")}  # fmt: skip
+        prefix = f"{block.site}."
+        theta = {name.removeprefix(prefix): value.flatten(0, 1) for name, value in sites.items() if prefix in name}
         cells = block.likelihood(theta, member).log_prob(block.pick(rows.values))
         joint = joint + (cells if cells.dim() == 2 else (cells * block.pick(rows.observed)).sum(-1))
     return joint.unflatten(0, weights.shape)

@@ -17,32 +17,29 @@ from matplotlib.figure import Figure
 WIDTH = 6.4  # inches
 LINE = 0.2  # inches that one line of text takes
 # Ten colours told apart with any colour vision: Petroff (2021), https://arxiv.org/abs/2107.02270
-PALETTE = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-)  # fmt: skip
+PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 DATA_COLOUR = "#717581"
 INK = "#222222"
 
 
 def colour(position: int) -> str:
-    """The colour of the model at a position; they come round again after ten."""
+    """Give the colour of the model at a position; they come round again after ten."""
     return PALETTE[position % len(PALETTE)]
 
 
 def plain(text: object, *, width: int = 28, lines: int = 3) -> str:
-    """A label as it is to be read: folded and cut to some lines, with no sign taken for mathematics."""
+    """Give a label as it is to be read: folded and cut to some lines, with no sign taken for mathematics."""
     folded = textwrap.fill(str(text), width=width, max_lines=lines, placeholder=" …")
     return re.sub(r"^_", " _", folded.replace("$", r"\$"))  # a leading _ would hide it from a legend
 
 
 def new_figure(*, height: float) -> Figure:
-    """An empty figure of the common width and of a height in inches, laid out when drawn."""
+    """Give an empty figure of the common width and of a height in inches, laid out when drawn."""
     return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
 
 
 def panels(count: int, *, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` tidy axes, `columns` to a line, each of a height in inches."""
+    """Give a figure with `count` tidy axes, `columns` to a line, each of a height in inches."""
     columns = max(1, min(columns, count))
     rows = -(-max(1, count) // columns)
     figure = new_figure(height=rows * height)
@@ -53,7 +50,7 @@ def panels(count: int, *, columns: int, height: float) -> tuple[Figure, list[Axe
 
 
 def tidy(axes: Axes) -> Axes:
-    """Takes the box off a pair of axes and puts a light grid behind the marks."""
+    """Take the box off a pair of axes and put a light grid behind the marks."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -62,7 +59,7 @@ def tidy(axes: Axes) -> Axes:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    """Puts a legend under the axes and makes the figure taller by as much."""
+    """Put a legend under the axes and make the figure taller by as much."""
     if not handles:
         return
     folded = [plain(label, width=40) for label in labels]
@@ -78,7 +75,7 @@ def _columns_that_fit(labels: Sequence[str]) -> int:
 
 
 def to_svg(figure: Figure, *, name: str = "figure") -> str:
-    """Draws a figure as SVG text that starts at `<svg` and is the same to the byte every time.
+    """Draw a figure as SVG text that starts at `<svg` and is the same to the byte every time.
 
     Letters are drawn as outlines, so that they look the same where a font is not installed. Every id
     begins with the name: figures of different names do not disturb each other in one page. The

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.reports.canvas import INK, LINE, colour, legend_below, new_figure, panels, plain, tidy
 
 NORMAL_95 = 1.96
@@ -22,7 +23,7 @@ HISTOGRAM_COLOUR = "#d5d8dc"
 
 
 def density_overlay(data: Float[np.ndarray, " rows"], curves: Mapping[str, pd.DataFrame], *, label: str) -> Figure:
-    """Sets the densities of some models over a histogram of the data.
+    """Set the densities of some models over a histogram of the data.
 
     Args:
         data: Values of one column, raw units; missing ones are left out.
@@ -47,7 +48,7 @@ def density_overlay(data: Float[np.ndarray, " rows"], curves: Mapping[str, pd.Da
 
 
 def elpd_intervals(table: pd.DataFrame) -> Figure:
-    """Draws the held-out log density of each model with its 95 % interval over rows.
+    """Draw the held-out log density of each model with its 95 % interval over rows.
 
     Args:
         table: What `compare` returns: indexed by model, with the columns `elpd`, `se` and `kind`.
@@ -70,7 +71,7 @@ def elpd_intervals(table: pd.DataFrame) -> Figure:
 
 
 def elbo_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws the ELBO over the steps of a fit, one panel a model, as the scales differ.
+    """Draw the ELBO over the steps of a fit, one panel a model, as the scales differ.
 
     The lowest values, which are those of the first steps, run out of the panel.
 
@@ -102,7 +103,7 @@ def elbo_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def bound_ladder(table: pd.DataFrame, *, exact: Mapping[str, float] | None = None) -> Figure:
-    """Draws how a lower bound rises with the number of importance draws, one panel a model.
+    """Draw how a lower bound rises with the number of importance draws, one panel a model.
 
     Args:
         table: One line per model and number of draws, with the columns `model`, `draws`, `elpd` and
@@ -122,7 +123,7 @@ def bound_ladder(table: pd.DataFrame, *, exact: Mapping[str, float] | None = Non
         one.xaxis.set_major_formatter("{x:,.0f}")
         one.xaxis.set_minor_locator(NullLocator())
     figure.supylabel("log density, nats per row", fontsize=10)
-    lines = {"bound, ± 1.96 Monte Carlo errors": Line2D([], [], color=colour(0), marker="o")}
+    lines = {f"bound, ± {NORMAL_95} Monte Carlo errors": Line2D([], [], color=colour(0), marker="o")}
     if exact:
         lines["exact"] = Line2D([], [], color=INK, linestyle="--")
     legend_below(figure, list(lines.values()), list(lines))
@@ -130,7 +131,7 @@ def bound_ladder(table: pd.DataFrame, *, exact: Mapping[str, float] | None = Non
 
 
 def parameter_intervals(table: pd.DataFrame) -> Figure:
-    """Draws posterior means with 90 % intervals, one panel a parameter, one line a component.
+    """Draw posterior means with 90 % intervals, one panel a parameter, one line a component.
 
     Args:
         table: One line per parameter and component, with the columns `parameter`, `component`,
@@ -157,7 +158,7 @@ def parameter_intervals(table: pd.DataFrame) -> Figure:
 
 
 def khat_histogram(khats: Mapping[str, Float[np.ndarray, " _"]]) -> Figure:
-    """Draws how k-hat spreads over the held-out rows, with the share of rows above 0.7.
+    """Draw how k-hat spreads over the held-out rows, with the share of rows above 0.7.
 
     Values beyond the axis are counted at its ends. Rows with constant weights (-inf) are below every
     threshold and not drawn; rows without an estimate (NaN) are left out.
@@ -170,11 +171,11 @@ def khat_histogram(khats: Mapping[str, Float[np.ndarray, " _"]]) -> Figure:
         drawn = np.clip(known[known > -np.inf], *KHAT_RANGE)
         share = np.full(len(drawn), 100 / max(1, len(known)))
         axes.hist(drawn, bins, weights=share, histtype="step", color=colour(position), linewidth=1.6)
-    for threshold in (0.5, 0.7):
+    for threshold in (0.5, UNRELIABLE_KHAT):
         axes.axvline(threshold, color=INK, linestyle=":", linewidth=1.2)
         top = axes.get_xaxis_transform()
         axes.text(threshold, 1.01, threshold, transform=top, ha="center", va="bottom", fontsize=9)
-    axes.set(xlabel="Pareto k-hat of a held-out row (above 0.7: not to be trusted)", ylabel="rows, %")
+    axes.set(xlabel=f"Pareto k-hat of a held-out row (above {UNRELIABLE_KHAT}: not to be trusted)", ylabel="rows, %")
     axes.set_xlim(*KHAT_RANGE)
     labels = [f"{name}: {_percent_above(khat[~np.isnan(khat)])}" for name, khat in khats.items()]
     legend_below(figure, [_line(position) for position in range(len(khats))], labels)
@@ -186,7 +187,7 @@ def _percent_above(khat: Float[np.ndarray, " rows"]) -> str:
         return "no estimate"
     if np.isneginf(khat).all():
         return "the guide is exact"
-    return f"{100 * np.mean(khat > 0.7):.3g} % above 0.7"
+    return f"{100 * np.mean(khat > UNRELIABLE_KHAT):.3g} % above {UNRELIABLE_KHAT}"
 
 
 def _settled(history: pd.DataFrame) -> tuple[float, float]:

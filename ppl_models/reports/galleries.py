@@ -1,4 +1,4 @@
-"""Figures of what a model draws beside what was held out: pairs of columns, categories, images."""
+"""Figures of what a model draws beside the data: pairs of columns, categories, images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,21 +18,29 @@ from ppl_models.reports.canvas import DATA_COLOUR, WIDTH, colour, legend_below, 
 MOST_PAIRED_COLUMNS = 5
 MOST_POINTS = 2000
 MOST_CATEGORIES = 12
-SIDES = ("held-out data", "drawn from the model")
+SIDES = ("held-out rows", "drawn from the model")
 SIDE_COLOURS = (DATA_COLOUR, colour(6))
 GREYS = colormaps["gray"].with_extremes(bad="#d9e4f0")
 
 
-def sample_pairs(data: pd.DataFrame, samples: pd.DataFrame, *, columns: Sequence[str]) -> Figure:
-    """Scatters each pair of numeric columns, samples of the model over the held-out data.
+def sample_pairs(
+    data: pd.DataFrame, samples: pd.DataFrame, *, columns: Sequence[str], sides: tuple[str, str] = SIDES
+) -> Figure:
+    """Scatter each pair of numeric columns, samples of the model over the data.
 
     The diagonal holds a histogram of each column on common bins. At most the first 2,000 rows of
     either table are scattered.
 
+    Args:
+        data: Rows that the samples are compared with, raw units.
+        samples: Rows drawn from the model, raw units.
+        columns: The columns to pair.
+        sides: What the legend calls the data and the samples.
+
     Raises:
         InputError: No column, more than five, or one that a table has not.
     """
-    _refuse_unknown(data, samples, columns)
+    _refuse_unknown(data, samples, columns, sides=sides)
     if not 1 <= len(columns) <= MOST_PAIRED_COLUMNS:
         raise InputError(f"expected 1 to {MOST_PAIRED_COLUMNS} columns to pair, got {len(columns)}")
     figure = new_figure(height=max(3.0, 0.95 * WIDTH * min(1.0, len(columns) / 3)))
@@ -47,37 +55,45 @@ def sample_pairs(data: pd.DataFrame, samples: pd.DataFrame, *, columns: Sequence
         axes.set_xlabel(plain(name, width=60 // len(columns)), fontsize=9)
     figure.align_labels()
     handles = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in SIDE_COLOURS]
-    legend_below(figure, handles, SIDES)
+    legend_below(figure, handles, sides)
     return figure
 
 
-def category_shares(data: pd.DataFrame, samples: pd.DataFrame, *, columns: Sequence[str]) -> Figure:
-    """Draws the share of each category in the held-out data and in samples of the model.
+def category_shares(
+    data: pd.DataFrame, samples: pd.DataFrame, *, columns: Sequence[str], sides: tuple[str, str] = SIDES
+) -> Figure:
+    """Draw the share of each category in the data and in samples of the model.
 
     Of more than 12 categories the largest 11 are kept and the rest put together.
+
+    Args:
+        data: Rows that the samples are compared with.
+        samples: Rows drawn from the model.
+        columns: The columns of categories.
+        sides: What the legend calls the data and the samples.
 
     Raises:
         InputError: No column, or one that a table has not.
     """
-    _refuse_unknown(data, samples, columns)
+    _refuse_unknown(data, samples, columns, sides=sides)
     tables = [_shares(data[name], samples[name]) for name in columns]
     heights = [0.7 + 0.34 * len(table) for table in tables]
     figure = new_figure(height=sum(heights) + 0.3)
     grid = figure.subplots(len(columns), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, name, table in zip(grid, columns, tables, strict=True):
         places = np.arange(len(table))
-        for offset, side, shade in zip((-0.2, 0.2), SIDES, SIDE_COLOURS, strict=True):
+        for offset, side, shade in zip((-0.2, 0.2), table, SIDE_COLOURS, strict=True):
             tidy(axes).barh(places + offset, 100 * table[side], height=0.38, color=shade)
         axes.set_yticks(places, [plain(category, width=24) for category in table.index])
         axes.set_ylim(len(table) - 0.4, -0.6)
         axes.set_title(plain(name, width=60), fontsize=10, loc="left")
     grid[-1].set_xlabel("share of the rows where it is known, %")
-    legend_below(figure, [Patch(color=shade) for shade in SIDE_COLOURS], SIDES)
+    legend_below(figure, [Patch(color=shade) for shade in SIDE_COLOURS], sides)
     return figure
 
 
 def image_grid(images: Mapping[str, Float[np.ndarray, "_ _ _"]], *, columns: int = 10) -> Figure:
-    """Lays out images in labelled blocks, in grey from 0 (black) to 1 (white); NaN is light blue.
+    """Lay out images in labelled blocks, in grey from 0 (black) to 1 (white); NaN is light blue.
 
     Args:
         images: For each label an array of shape (images, height, width).
@@ -97,7 +113,7 @@ def image_grid(images: Mapping[str, Float[np.ndarray, "_ _ _"]], *, columns: int
 def latent_grid(
     images: Float[np.ndarray, "down across height width"], *, quantiles: tuple[float, float] = (0.05, 0.95)
 ) -> Figure:
-    """Lays out the images decoded from a grid over a two-dimensional latent space.
+    """Lay out the images decoded from a grid over a two-dimensional latent space.
 
     Args:
         images: `images[i, j]` is decoded at the i-th value of the second latent coordinate and the
@@ -155,8 +171,8 @@ def _known(cells: pd.Series) -> Float[np.ndarray, " rows"]:
 
 def _shares(data: pd.Series, samples: pd.Series) -> pd.DataFrame:
     sides = [cells.dropna().astype(object).value_counts(normalize=True) for cells in (data, samples)]
-    table = pd.concat(sides, axis=1, keys=SIDES).fillna(0.0)
-    table = table.sort_values(list(SIDES), ascending=False, kind="stable")
+    table = pd.concat(sides, axis=1, keys=["data", "samples"]).fillna(0.0)
+    table = table.sort_values(["data", "samples"], ascending=False, kind="stable")
     if len(table) > MOST_CATEGORIES:
         rest = table.iloc[MOST_CATEGORIES - 1 :]
         table = table.iloc[: MOST_CATEGORIES - 1]
@@ -184,10 +200,12 @@ def _show(axes: Axes, mosaic: Float[np.ndarray, "_ _"]) -> None:
     axes.imshow(mosaic, cmap=GREYS, vmin=0, vmax=1, interpolation="nearest", extent=(0, width, height, 0))
 
 
-def _refuse_unknown(data: pd.DataFrame, samples: pd.DataFrame, columns: Sequence[str]) -> None:
+def _refuse_unknown(
+    data: pd.DataFrame, samples: pd.DataFrame, columns: Sequence[str], *, sides: tuple[str, str]
+) -> None:
     if not columns:
         raise InputError("expected at least one column to draw, got none")
-    for where, frame in (("held-out data", data), ("samples", samples)):
+    for where, frame in zip(sides, (data, samples), strict=True):
         missing = [name for name in columns if name not in frame]
         if missing:
-            raise InputError(f"expected the columns {missing} in the {where}, got {list(frame.columns)}")
+            raise InputError(f"expected the columns {missing} in {where!r}, got {list(frame.columns)}")

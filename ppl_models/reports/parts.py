@@ -24,7 +24,7 @@ class Text:
         return [part.strip() for part in self.body.split("\n\n") if part.strip()]
 
     def save(self, folder: Path) -> None:
-        """Leaves no file: a text is on the page only."""
+        """Leave no file: a text is on the page only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Table:
         return self.frame.reset_index(allow_duplicates=True) if self.indexed else self.frame
 
     def cell(self, value: object) -> str:
-        """A value as the page shows it; a dash where there is none."""
+        """Give a value as the page shows it; a dash where there is none."""
         if value is None or value is pd.NA or value != value:
             return "–"
         if isinstance(value, (bool, np.bool_)):
@@ -69,7 +69,7 @@ class Table:
         return f"{value:.{max(1, self.digits)}g}" if small or abs(value) >= 1e9 else f"{value:,.{self.digits}f}"
 
     def save(self, folder: Path) -> None:
-        """Writes tables/NAME.csv with every digit."""
+        """Write tables/NAME.csv with every digit."""
         self.frame.to_csv(_in(folder, "tables") / f"{self.name}.csv", index=self.indexed)
 
 
@@ -90,7 +90,7 @@ class Picture:
         return Markup(self.drawing)  # drawn by matplotlib, which escapes its texts
 
     def save(self, folder: Path) -> None:
-        """Writes figures/NAME.svg and figures/NAME.png."""
+        """Write figures/NAME.svg and figures/NAME.png."""
         (_in(folder, "figures") / f"{self.name}.svg").write_text(self.drawing, encoding="utf-8")
         (_in(folder, "figures") / f"{self.name}.png").write_bytes(self.pixels)
 
@@ -109,7 +109,7 @@ class Draws:
         return ", ".join(f"{name} {size}" for name, size in self.dataset.sizes.items())
 
     def save(self, folder: Path) -> None:
-        """Writes draws/NAME.nc with the group posterior and a chain dimension, as ArviZ wants it."""
+        """Write draws/NAME.nc with the group posterior and a chain dimension, as ArviZ wants it."""
         chained = self.dataset if "chain" in self.dataset.dims else self.dataset.expand_dims("chain")
         chained.to_netcdf(_in(folder, "draws") / f"{self.name}.nc", group="posterior", engine="h5netcdf")
 

@@ -17,15 +17,15 @@ from urllib.parse import quote
 import pandas as pd
 import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ppl_models.errors import InputError
 from ppl_models.reports.canvas import to_svg
-from ppl_models.reports.folders import MARK, RECORD, read_record, replaced_folder
+from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Picture, Table, Text
 
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
-PAGE = "index.html"
 
 
 @dataclass
@@ -50,15 +50,15 @@ class Report:
     sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
 
     def text(self, heading: str, body: str) -> None:
-        """Adds a heading and, under it, paragraphs that a blank line sets apart."""
+        """Add a heading and, under it, paragraphs that a blank line sets apart."""
         self.parts.append(Text(heading, body))
 
     def table(self, name: str, frame: pd.DataFrame, *, caption: str, digits: int = 3) -> None:
-        """Adds a table: on the page to some digits, in tables/NAME.csv in full."""
+        """Add a table: on the page to some digits, in tables/NAME.csv in full."""
         self.parts.append(Table(self._new("table", name), frame.copy(), caption, digits))
 
     def figure(self, name: str, figure: Figure, *, caption: str, alt: str) -> None:
-        """Adds a figure as it is now: on the page, in figures/NAME.svg and in figures/NAME.png.
+        """Add a figure as it is now: on the page, in figures/NAME.svg and in figures/NAME.png.
 
         Args:
             name: Name of its files.
@@ -72,15 +72,15 @@ class Report:
         self.parts.append(Picture(name, drawing, pixels.getvalue(), caption, alt))
 
     def draws(self, name: str, dataset: xr.Dataset) -> None:
-        """Adds posterior draws as draws/NAME.nc, which `arviz.from_netcdf` opens."""
+        """Add posterior draws as draws/NAME.nc, which `arviz.from_netcdf` opens."""
         self.parts.append(Draws(self._new("draws", name), dataset))
 
     def data(self, name: str, checksum: str, rows: int) -> None:
-        """Records what data the numbers are about: the SHA-256 of its rows and how many there are."""
+        """Record what data the numbers are about: the SHA-256 of its rows and how many there are."""
         self.sources[name] = {"checksum": checksum, "rows": rows}
 
     def write(self, folder: Path | str, *, seconds: float | None = None) -> Path:
-        """Writes the report and returns its page, FOLDER/index.html.
+        """Write the report and return its page, FOLDER/index.html.
 
         The folder is whole or not there: a failure leaves what was in its place untouched.
 
@@ -122,22 +122,23 @@ class Report:
 
 
 def write_index(folder: Path, reports: Mapping[str, Path], *, title: str) -> Path:
-    """Writes FOLDER/index.html, a page that links some reports with their titles and summaries.
+    """Write FOLDER/index.html, a page that links some reports with their titles and summaries.
 
     Args:
-        folder: Where the page goes; made if it is not there.
+        folder: Where the page goes; made if it is not there. A former index page there is replaced.
         reports: For each label the folder of a report, or its page.
         title: Title of the page.
 
     Raises:
-        InputError: A folder holds no report, or the page cannot be written.
+        InputError: A folder holds no report, another index.html is in the place, or the page cannot be written.
     """
+    require_index_place(folder)
     entries = []
     for label, path in reports.items():
         report = path.parent if path.name == PAGE else path
         link = quote(Path(os.path.relpath(report / PAGE, folder)).as_posix())
         entries.append({"label": label, "link": link, "record": read_record(report)})
-    text = _render("index.html.j2", title=title, entries=entries)
+    text = _render("index.html.j2", title=title, entries=entries, mark=Markup(INDEX_MARK))
     page, temporary = folder / PAGE, folder / f".{PAGE}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)

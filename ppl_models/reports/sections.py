@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ppl_models.datasets import Dataset
 from ppl_models.evaluation import Density, compare, parameter_table, predictive_checks
+from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.inference import Fit
 from ppl_models.reports.figures import elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
-from ppl_models.reports.galleries import category_shares, sample_pairs
+from ppl_models.reports.galleries import MOST_PAIRED_COLUMNS, SIDES, category_shares, sample_pairs
 from ppl_models.reports.report import Report
 
-KHAT_WARNING = 0.7
-MOST_PAIRS = 5
 EXACT_STEPS = 2
 
 
@@ -24,6 +24,7 @@ def comparison_section(
     *,
     name: str = "comparison",
     reference: str | None = None,
+    train: Dataset | None = None,
 ) -> pd.DataFrame:
     """Add held-out densities side by side: the table, their intervals, the ELBO curves and the k-hats.
 
@@ -31,18 +32,22 @@ def comparison_section(
         report: the report to add to.
         densities: held-out densities of the same rows by model.
         fits: the fits whose training is shown.
-        name: what the parts' names start with.
+        name: what the parts' names start with, and what the page calls the data.
         reference: the model that differences are taken from; the best if None.
+        train: the rows that the models were fitted to; recorded beside the held-out ones if given.
 
     Returns:
         The table of ``compare``.
     """
     table = compare(densities, reference=reference)
-    report.data(name, next(iter(densities.values())).checksum, len(next(iter(densities.values())).values))
-    caption = (
-        "Held-out log density in nats per row, raw units, higher is better; elpd is the mean, se its standard error "
-    )
-    caption += f"over rows, diff and dse the paired difference from {reference or 'the best'} and its standard error."
+    if train is not None:
+        report.data(f"{name}, training", train.checksum, len(train))
+    some = next(iter(densities.values()))
+    report.data(f"{name}, held out", some.checksum, len(some.values))
+    caption = "Held-out log density in nats per row, raw units, higher is better; kind says whether it is exact or a "
+    caption += "lower bound. elpd is the mean, se its standard error over held-out rows, diff and dse the paired "
+    caption += f"difference from {reference or 'the best'} and its standard error, mean_se the Monte Carlo error of "
+    caption += f"elpd, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
     report.table(name, table, caption=caption, digits=4)
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
@@ -52,7 +57,7 @@ def comparison_section(
         report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
     khats = {model: density.khat for model, density in densities.items() if density.khat is not None}
     if khats:
-        shown = f"Pareto k-hat of each row's importance weights; above {KHAT_WARNING} the bound's error is not known."
+        shown = f"Pareto k-hat of each row's importance weights; above {UNRELIABLE_KHAT} a bound's error is unknown."
         report.figure(f"{name}-khat", khat_histogram(khats), caption=shown, alt=shown)
     return table
 
@@ -85,16 +90,23 @@ def parameter_section(
 
 
 def check_section(
-    report: Report, replicates: pd.DataFrame, held_out: pd.DataFrame, *, kinds: Mapping[str, str], name: str = "checks"
+    report: Report,
+    replicates: pd.DataFrame,
+    held_out: pd.DataFrame,
+    *,
+    kinds: Mapping[str, str],
+    name: str = "checks",
+    rows: str = SIDES[0],
 ) -> pd.DataFrame:
-    """Add predictive checks: what held-out rows show against tables drawn from the model.
+    """Add predictive checks: what some rows, as a rule held-out ones, show against tables drawn from the model.
 
     Args:
         report: the report to add to.
-        replicates: stacked tables drawn from the model, each as long as the held-out one.
-        held_out: held-out rows.
+        replicates: stacked tables drawn from the model, each as long as the other table.
+        held_out: rows to check the model against.
         kinds: of the columns, by name.
         name: of the part.
+        rows: what the caption calls the rows to check against; to be said if they were not held out.
 
     Returns:
         The table of ``predictive_checks``, the least likely first.
@@ -102,9 +114,7 @@ def check_section(
     table = predictive_checks(replicates, held_out, kinds=kinds).sort_values(
         "tail_probability", kind="stable", ignore_index=True
     )
-    caption = (
-        "Statistics of the held-out rows against the same of tables drawn from the model: mean and 90 % range, and "
-    )
+    caption = f"Statistics of {rows} against the same of tables drawn from the model: mean and 90 % range, and "
     caption += f"the two-sided tail probability. Of {len(table)}, "
     caption += f"{int((table['tail_probability'] < 0.05).sum())} are below 0.05; the least likely 15 are shown."
     report.table(name, table.head(15), caption=caption)
@@ -112,30 +122,39 @@ def check_section(
 
 
 def sample_section(
-    report: Report, samples: pd.DataFrame, held_out: pd.DataFrame, *, kinds: Mapping[str, str], name: str = "samples"
+    report: Report,
+    samples: pd.DataFrame,
+    held_out: pd.DataFrame,
+    *,
+    kinds: Mapping[str, str],
+    name: str = "samples",
+    rows: str = SIDES[0],
 ) -> None:
-    """Add samples beside held-out rows: pairs of numeric columns, shares of categories.
+    """Add samples beside rows, as a rule held-out ones: pairs of numeric columns, shares of categories.
 
     Args:
         report: the report to add to.
         samples: rows drawn from the model.
-        held_out: held-out rows.
+        held_out: rows to lay the samples beside.
         kinds: of the columns, by name.
         name: what the parts' names start with.
+        rows: what captions and legends call the rows beside the samples; to be said if they were not held out.
     """
-    numeric = [column for column, kind in kinds.items() if kind in ("real", "positive", "count")][:MOST_PAIRS]
+    sides = (rows, SIDES[1])
+    numeric = [column for column, kind in kinds.items() if kind in ("real", "positive", "count")][:MOST_PAIRED_COLUMNS]
     categorical = [column for column, kind in kinds.items() if kind == "categorical"]
     if numeric:
-        shown = "Held-out rows and rows drawn from the model, pair by pair of columns."
-        report.figure(f"{name}-pairs", sample_pairs(held_out, samples, columns=numeric), caption=shown, alt=shown)
+        shown = f"Pairs of columns, in {rows} and in rows drawn from the model."
+        figure = sample_pairs(held_out, samples, columns=numeric, sides=sides)
+        report.figure(f"{name}-pairs", figure, caption=shown, alt=shown)
     if categorical:
-        shown = "Shares of each category, in held-out rows and in rows drawn from the model."
-        figure = category_shares(held_out, samples, columns=categorical)
+        shown = f"Shares of each category, in {rows} and in rows drawn from the model."
+        figure = category_shares(held_out, samples, columns=categorical, sides=sides)
         report.figure(f"{name}-shares", figure, caption=shown, alt=shown)
 
 
 def _by_panel(table: pd.DataFrame) -> pd.DataFrame:
-    """A parameter table as panels: components side by side; categories if there is but one component."""
+    """Lay a parameter table out as panels: components side by side; categories if there is but one component."""
     varying = table[table["high"] > table["low"]]
     if varying["component"].nunique() == 1:
         return varying.assign(component=varying["entry"])
