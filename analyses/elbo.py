@@ -3,7 +3,6 @@
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -28,7 +27,7 @@ def factor_analysis(family: VAE, data: Dataset) -> float:
     cells, loading = head(torch.zeros(1, family.latent)), head.loc.weight
     covariance = (loading @ loading.T + cells.scale[0].square().diag_embed()).double()
     exact = torch.distributions.MultivariateNormal(cells.loc[0].double(), covariance)
-    return float((exact.log_prob(data.values) + data.log_scale).mean())
+    return float((exact.log_prob(data.values) + data.log_scale).mean().detach())
 
 
 def evidence_row(name: str, *, seed: int, draws: int) -> dict[str, object]:
@@ -37,7 +36,7 @@ def evidence_row(name: str, *, seed: int, draws: int) -> dict[str, object]:
     rows = prepare_split(table.frame, table.schema, seed=seed).train
     elbo = fit(family, rows, seed=seed).elbo
     if family.labelled or family.classes == 1:
-        value, error, kind, khat = log_evidence(family, rows), 0.0, "exact", np.nan
+        value, error, kind, khat = log_evidence(family, rows), 0.0, "exact", float("nan")
     else:
         theta = refined_draws(family, rows, draws, seed=seed)
         value, error = theta.log_evidence / len(rows) + float(rows.log_scale.mean()), theta.evidence_se / len(rows)
