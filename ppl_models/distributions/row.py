@@ -33,9 +33,6 @@ class ConjugateRow(nn.Module):
     def __iter__(self) -> Iterator[Conjugate]:
         return iter(self.blocks)
 
-    def __getitem__(self, site: str) -> Conjugate:
-        return next(block for block in self.blocks if block.site == site)
-
     @property
     def prior(self) -> Float[Tensor, " natural"]:
         """Natural parameters of the prior, the same for each class."""

@@ -5,6 +5,7 @@ from ppl_models.families.family import Amortised, Draws, Exact, Family
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
 from ppl_models.families.mixture import ClassProduct, Features
 from ppl_models.families.naive_bayes import NaiveBayes
+from ppl_models.families.starts import one_hot
 from ppl_models.families.vae import VAE
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "GaussianMixture",
     "Mixture",
     "NaiveBayes",
+    "one_hot",
 ]

@@ -11,7 +11,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family
+from ppl_models.families import ClassProduct, Family, one_hot
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def log_evidence(family: Family, data: Dataset) -> float:
     features = family.features(data)
     if family.classes > 1 and bool((features.labels == UNKNOWN).any()):
         raise InputError("log evidence: expected rows of known class, got some without; only bounds exist then")
-    told = torch.nn.functional.one_hot(features.labels.clamp(min=0), family.classes).to(data.values)
+    told = one_hot(features.labels.clamp(min=0), family.classes)
     after, before = family.posterior(features, told[None])[0], family.model.prior()
     blocks = family.row.log_partition(after[:, :-1]) - family.row.log_partition(before[:, :-1])
     weights = _log_beta(after[:, -1]) - _log_beta(before[:, -1])

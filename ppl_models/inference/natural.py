@@ -15,7 +15,7 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.errors import at_least_one
-from ppl_models.families import ClassProduct, Features
+from ppl_models.families import ClassProduct, Features, one_hot
 
 CHECK_EVERY = 5
 DELAY, FORGETTING = 20.0, 0.6
@@ -116,8 +116,7 @@ def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Te
     unknown = features.labels == UNKNOWN
     told = joint.gather(-1, features.labels.clamp(min=0).expand(joint.shape[:-1])[..., None])[..., 0]
     local = torch.where(unknown, joint.logsumexp(-1), told)
-    onehot = torch.nn.functional.one_hot(features.labels.clamp(min=0), joint.shape[-1]).to(joint)
-    responsibilities = torch.where(unknown[:, None], joint.softmax(-1), onehot)
+    responsibilities = torch.where(unknown[:, None], joint.softmax(-1), one_hot(features.labels, joint.shape[-1]))
     return (local * features.weights).sum(-1) - family.divergence(natural), responsibilities
 
 
