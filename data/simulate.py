@@ -54,6 +54,18 @@ CUSTOMERS = {
     },
 }
 
+GROUPS = {
+    "shares": (0.4, 0.25, 0.2, 0.1, 0.05),
+    "locations": ((0, 0), (2.5, 0), (0, 2.5), (2.2, 2.2), (-2.5, 1)),
+    "roots": (
+        ((1, 0.5), (0, 0.6)),
+        ((0.5, -0.3), (0, 1)),
+        ((1.2, 0), (0.6, 0.4)),
+        ((0.3, 0), (0, 0.3)),
+        ((0.4, 0.2), (-0.2, 0.8)),
+    ),
+}
+
 
 def fast_food_spending() -> None:
     """Dollars a week of 1,000 customers: 500 from Normal(40, 5) and 500 from Normal(55, 7), shuffled; seed 40."""
@@ -98,7 +110,20 @@ def wrodl() -> None:
     pd.DataFrame(columns).to_csv(HERE / "wrodl.csv", index=False)
 
 
+def five_groups() -> None:
+    """500 points of five overlapping bivariate normals of unequal shares, sizes and directions; seed 5.
+
+    Group k is drawn with its share, and the point is its location plus its root times two standard normals.
+    """
+    rng = np.random.default_rng(5)
+    member = rng.choice(5, 500, p=GROUPS["shares"])
+    spread = np.einsum("nij,nj->ni", np.array(GROUPS["roots"])[member], rng.normal(size=(500, 2)))
+    points = (np.array(GROUPS["locations"])[member] + spread).round(3)
+    pd.DataFrame(points, columns=["first", "second"]).to_csv(HERE / "five_groups.csv", index=False)
+
+
 if __name__ == "__main__":
     fast_food_spending()
     fast_food_customers()
     wrodl()
+    five_groups()

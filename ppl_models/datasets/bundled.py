@@ -1,4 +1,4 @@
-"""The tables that come with the package: three simulated ones and four real ones through scikit-learn."""
+"""The tables that come with the package: four simulated ones and four real ones through scikit-learn."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,6 +29,7 @@ CHECKSUMS = {
     "fast_food_spending_groups.csv": "f1dd10ce130a27c0ef82815f64cf5191f7e941a86268b591530cb8cd06f28e89",
     "fast_food_customers.csv": "73e1a4ecd025be63457cbbdbd0b3dc935cdb3e618ef6288c730a0b6a324b23f4",
     "fast_food_customers_groups.csv": "0d3d37ccde35c365e86a7c8a2f4483482a5bcdafe39f85f3eb9f081a48c618f9",
+    "five_groups.csv": "4f24c68cbe946364743f628fece0581bd7c19825568b62e341e9b91edcebe1f1",
     "wrodl.csv": "4f0307b023f56b380156ce1777572f8304c0e9a2e65b264fe55d19b3839190fb",
 }
 
@@ -68,8 +69,8 @@ def load(name: str) -> Table:
     """One of the bundled tables, by name.
 
     Args:
-        name: fast_food_spending, fast_food_customers, wrodl, wine, iris, breast_cancer, digits (17 grey levels) or
-            digits_binary (a pixel is 1 where its grey level is above 7.5).
+        name: fast_food_spending, fast_food_customers, five_groups, wrodl, wine, iris, breast_cancer, digits (17 grey
+            levels) or digits_binary (a pixel is 1 where its grey level is above 7.5).
 
     Raises:
         InputError: there is no such table, or its file is not the one that was shipped.
@@ -120,6 +121,11 @@ def _fast_food_customers() -> tuple[pd.DataFrame, Schema, str]:
     return frame, infer_schema(frame, label="group", kinds=kinds), "simulated by data/simulate.py"
 
 
+def _five_groups() -> tuple[pd.DataFrame, Schema, str]:
+    schema = Schema((Column("first", "real"), Column("second", "real")))
+    return shipped("five_groups.csv"), schema, "simulated by data/simulate.py"
+
+
 def _wrodl() -> tuple[pd.DataFrame, Schema, str]:
     frame = shipped("wrodl.csv")
     schema = infer_schema(frame, categories={"top": WRODL_TOPS})
@@ -148,6 +154,7 @@ def _digits(kind: str) -> tuple[pd.DataFrame, Schema, str]:
 TABLES: dict[str, Callable[[], tuple[pd.DataFrame, Schema, str]]] = {
     "fast_food_spending": _fast_food_spending,
     "fast_food_customers": _fast_food_customers,
+    "five_groups": _five_groups,
     "wrodl": _wrodl,
     "wine": lambda: _measured(sklearn_datasets.load_wine),
     "iris": lambda: _measured(sklearn_datasets.load_iris),

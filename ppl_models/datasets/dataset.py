@@ -1,6 +1,7 @@
 """A table as tensors: what models and guides are called with, whole or a batch at a time."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ppl_models.datasets.schema import Schema
+from ppl_models.errors import InputError
 
 UNKNOWN = -1
 BY_ROW = ("values", "observed", "labels", "weights", "log_scale", "hashes")
@@ -69,6 +71,32 @@ class Dataset:
         return replace(
             self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         )
+
+    def only(self, names: Sequence[str]) -> "Dataset":
+        """The same rows with every cell of the other columns missing.
+
+        Args:
+            names: the columns whose cells are kept.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        unknown = [name for name in names if name not in self.schema.names]
+        if unknown:
+            raise InputError(f"columns: no column {unknown[0]!r}; the columns are {', '.join(self.schema.names)}")
+        kept = torch.tensor([name in names for name in self.schema.names], device=self.values.device)
+        observed = self.observed & kept
+        values = torch.where(observed, self.values, 0.0)
+        return replace(self, values=values, observed=observed, log_scale=self.log_slopes.where(observed, 0.0).sum(-1))
+
+    @property
+    def log_slopes(self) -> Float[Tensor, "rows columns"]:
+        """log |d prepared / d raw| of each cell, nats; 0 for discrete columns."""
+        kinds = self.schema.kinds.values()
+        positive = torch.tensor([kind == "positive" for kind in kinds], device=self.values.device)
+        discrete = torch.tensor(self.schema.discrete, device=self.values.device)
+        logs = torch.where(positive, self.values * self.scale + self.loc, 0.0)
+        return torch.where(discrete, 0.0, -self.scale.log() - logs)
 
     def weighted(self, weights: Float[Tensor, " rows"]) -> "Dataset":
         """The same rows with other weights."""

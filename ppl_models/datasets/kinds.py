@@ -81,8 +81,23 @@ def _column(series: pd.Series, kind: str | None, categories: Sequence[object] | 
     if kind is None:
         kind = "categorical" if categories is not None else _kind(series)
     if categories is None:
+        if kind == "categorical":
+            _refuse_measurements(series)
         categories = _levels(series) if kind == "categorical" else ()
     return Column(series.name, kind, tuple(categories))
+
+
+def _refuse_measurements(series: pd.Series) -> None:
+    """Refuse numbers with fractions, most of them different, as categories."""
+    if not pd.api.types.is_float_dtype(series.dtype):
+        return
+    levels = series.dropna().unique()
+    fractions = levels[levels != np.floor(levels)]
+    if len(fractions) and len(levels) > LARGEST_UNCHECKED_TEXT:
+        raise InputError(
+            f"column {series.name!r}: expected categories, got {len(levels)} different numbers such as "
+            f"{fractions[0]:g}; leave it a number, or round it"
+        )
 
 
 def _label(series: pd.Series, categories: Sequence[object] | None) -> Column:
