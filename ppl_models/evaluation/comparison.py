@@ -32,6 +32,7 @@ class Density:
         khat: Pareto k-hat of each row's importance weights, or None.
         mean_se: Monte Carlo standard error of the mean over rows. Rows share their draws, so that it
             does not follow from `monte_carlo_se`.
+        given: What the density is conditional on, other columns or a row's total; "" for nothing.
 
     Raises:
         InputError: There is no row, or `discrete` does not answer for every column.
@@ -46,6 +47,7 @@ class Density:
     monte_carlo_se: Float[np.ndarray, " rows"] | None = None
     khat: Float[np.ndarray, " rows"] | None = None
     mean_se: float = 0.0
+    given: str = ""
 
     def __post_init__(self) -> None:
         if len(self.values) == 0:
@@ -83,7 +85,8 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that
-            differ in their test rows, their columns or which of them carry a probability mass.
+            differ in their test rows, their columns, which of them carry a probability mass or what they
+            are conditional on.
 
     >>> rows = dict(kind="exact", checksum="ab12", columns=("x",), discrete=(False,))
     >>> narrow, wide = (Density(values=np.array(v), **rows) for v in ([0.0, 0.0], [4.0, 0.0]))
@@ -147,6 +150,7 @@ def _refuse_incomparable(densities: Mapping[str, Density]) -> None:
             f"nature of column {column!r}",
             lambda density, at=position: "pmf" if density.discrete[at] else "pdf",
         )
+    _refuse_difference(densities, "condition", lambda density: density.given or "none")
     _refuse_difference(densities, "test rows (checksum)", lambda density: density.checksum)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
 from ppl_models.errors import InputError
@@ -38,6 +38,19 @@ class ImportanceSummary:
     values: Float[np.ndarray, " rows"]
     monte_carlo_se: Float[np.ndarray, " rows"]
     influence: Float[np.ndarray, " draws"]
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothedWeights:
+    """Pareto-smoothed importance weights.
+
+    Attributes:
+        log_weights: Log weights of each row, normalised to add to one; -inf where none has any weight.
+        khat: Shape of each row's Pareto tail.
+    """
+
+    log_weights: Float[np.ndarray, "rows draws"]
+    khat: Float[np.ndarray, " rows"]
 
 
 def summarise_weights(log_weights: Float[np.ndarray, "draws rows"]) -> ImportanceSummary:
@@ -80,35 +93,63 @@ def pareto_k(log_weights: Float[np.ndarray, "rows draws"]) -> Float[np.ndarray, 
     Raises:
         InputError: There is no draw, or a log weight is NaN or +inf.
     """
+    return smooth_weights(log_weights).khat
+
+
+def smooth_weights(log_weights: Float[np.ndarray, "rows draws"]) -> SmoothedWeights:
+    """Replace the largest importance weights of each row by quantiles of the Pareto tail fitted to them.
+
+    Args:
+        log_weights: log of the importance weights, in nats, one line per row.
+
+    Returns:
+        The weights, and k-hat as `pareto_k` has it. Where k-hat is not finite, no tail is smoothed.
+
+    Raises:
+        InputError: There is no draw, or a log weight is NaN or +inf.
+
+    >>> smoothed = smooth_weights(np.log([np.random.default_rng(0).pareto(2.0, 1000)]))
+    >>> print(np.exp(smoothed.log_weights).sum().round(6), (smoothed.khat < 0.7).all())
+    1.0 True
+    """
     weights = _checked(log_weights, draws_axis=1)
+    fitted, khat = _fittable(weights)
+    smoothed = weights.copy()
+    if fitted.any():
+        smoothed[fitted], khat[fitted] = _fit_tails(weights[fitted])
+    total = logsumexp(smoothed, axis=1, keepdims=True)
+    return SmoothedWeights(smoothed - np.where(np.isfinite(total), total, 0.0), khat)
+
+
+def _fittable(weights: Float[np.ndarray, "rows draws"]) -> tuple[Bool[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+    """Which rows a tail can be fitted to, and k-hat of all others."""
     rows, draws = weights.shape
     if draws < FEWEST_DRAWS:
-        return np.full(rows, np.nan)
+        return np.full(rows, False), np.full(rows, np.nan)
     largest = weights.max(axis=1)
     possible = np.isfinite(largest)
     floor = np.where(possible, largest - 1e-6 * (1 + np.abs(largest)), np.inf)
     constant = weights.min(axis=1) > floor
-    khat = np.where(constant, -np.inf, np.inf)
-    fitted = possible & ~constant
-    khat[fitted] = _fit_tails(weights[fitted])
-    return khat
+    tail = int(min(draws / 5, 3 * draws**0.5))
+    varied = np.partition(weights, -tail, axis=1)[:, -tail] < largest  # a tail of one value makes ArviZ 1 raise
+    return possible & ~constant & varied, np.where(constant, -np.inf, np.inf)
 
 
-def _fit_tails(log_weights: Float[np.ndarray, "rows draws"]) -> Float[np.ndarray, " rows"]:
-    if len(log_weights) == 0:
-        return np.empty(0)
+def _fit_tails(
+    log_weights: Float[np.ndarray, "rows draws"],
+) -> tuple[Float[np.ndarray, "rows draws"], Float[np.ndarray, " rows"]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         # Both faces of ArviZ: 2 s to import, and needed by importance-sampled densities alone.
         if int(version("arviz").split(".")[0]) >= 1:
             from arviz_stats.base import array_stats  # noqa: PLC0415
 
-            khat = array_stats.psislw(-log_weights, axis=-1)[1]  # it negates its input
+            smoothed, khat = array_stats.psislw(-log_weights, axis=-1)  # it negates its input
         else:
             import arviz  # noqa: PLC0415
 
-            khat = arviz.psislw(log_weights.copy())[1]  # it shifts its input in place
-    return np.asarray(khat, dtype=np.float64).reshape(len(log_weights))
+            smoothed, khat = arviz.psislw(log_weights.copy())  # it shifts its input in place
+    return np.asarray(smoothed, dtype=np.float64), np.asarray(khat, dtype=np.float64).reshape(len(log_weights))
 
 
 def _checked(log_weights: Float[np.ndarray, "_ _"], *, draws_axis: int) -> Float[np.ndarray, "_ _"]:
