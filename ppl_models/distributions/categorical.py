@@ -1,25 +1,31 @@
 """Binary and categorical columns: a probability for each category, with a Dirichlet prior."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from ppl_models.distributions.conjugate import Conjugate
 
 
 class DirichletCategorical(Conjugate):
-    """x | probabilities ~ Categorical; probabilities ~ Dirichlet(1, ..., 1), which adds one to every count.
+    """x | probabilities ~ Categorical; probabilities ~ Dirichlet(smoothing, ...), which is added to every count.
 
     All columns here have the same number of categories C; a binary column is one with C = 2. Natural parameters:
     the D·C concentrations.
     """
 
-    def __init__(self, site: str, columns: tuple[int, ...], categories: int) -> None:
+    supports = MappingProxyType({"probs": constraints.simplex})
+    of_probabilities = nonnegative = True
+
+    def __init__(self, site: str, columns: tuple[int, ...], categories: int, *, smoothing: float = 1.0) -> None:
         self.categories = categories
-        super().__init__(site, columns, torch.ones(len(columns) * categories, dtype=torch.float64))
+        super().__init__(site, columns, torch.full((len(columns) * categories,), smoothing, dtype=torch.float64))
 
     def _table(self, natural: Tensor) -> Tensor:
         return natural.unflatten(-1, (len(self.columns), self.categories))
@@ -45,9 +51,9 @@ class DirichletCategorical(Conjugate):
         shares = (table / table.sum(-1, keepdim=True)).log().flatten(-2)
         return self.statistics(values, observed) @ shares.mT
 
-    def draw(self, natural: Tensor) -> Tensor:
+    def draw(self, natural: Tensor, member: Tensor) -> Tensor:
         """A category for each row and column, by its share."""
-        return dist.Categorical(probs=self._table(natural)).sample().to(natural)
+        return dist.Categorical(probs=self._table(natural)[member]).sample().to(natural)
 
     def unconstrain(self, natural: Tensor) -> dict[str, Tensor]:
         """log concentration, (..., D, C)."""
@@ -57,14 +63,37 @@ class DirichletCategorical(Conjugate):
         """The way back."""
         return free["log_concentration"].exp().flatten(-2)
 
-    def sample(self, natural: Tensor) -> dict[str, Tensor]:
+    def sample(self, natural: Tensor, classes: AbstractContextManager) -> dict[str, Tensor]:
         """The site ``probs`` (classes, D, C)."""
         prior = dist.Dirichlet(self._table(natural)).to_event(1)
-        return {"probs": pyro.sample(f"{self.site}.probs", prior)}
+        with classes:
+            return {"probs": pyro.sample(f"{self.site}.probs", prior)}
 
     def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
         """Categorical(probs) of each row's class."""
         return dist.Categorical(probs=theta["probs"][member])
+
+    def mode(self, natural: Tensor, *, flat: bool) -> dict[str, Tensor]:
+        """Shares of the counts."""
+        counts = self._table(natural) if flat else (self._table(natural) - 1).clamp(min=0)
+        return {"probs": counts / counts.sum(-1, keepdim=True)}
+
+    def encode(self, theta: Mapping[str, Tensor]) -> Tensor:
+        """log probability, finite for none."""
+        return log_of_probability(theta["probs"]).flatten(-2)
+
+    def decode(self, encoded: Tensor) -> dict[str, Tensor]:
+        """probs."""
+        return {"probs": self._table(encoded.exp())}
+
+    def count_parameters(self, classes: int) -> int:
+        """One less than there are categories, for each class and column."""
+        return classes * len(self.columns) * (self.categories - 1)
+
+
+def log_of_probability(probability: Tensor) -> Tensor:
+    """A logarithm that is −708 where the probability is 0, since a matrix product cannot hold −∞."""
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
 
 
 class BernoulliHead(nn.Module):

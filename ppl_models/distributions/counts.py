@@ -1,13 +1,16 @@
 """Count columns: Poisson, with a gamma prior."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import Conjugate
+from ppl_models.distributions.conjugate import TINY, Conjugate
 
 
 class GammaPoisson(Conjugate):
@@ -17,10 +20,13 @@ class GammaPoisson(Conjugate):
     scale, shape.
     """
 
+    nonnegative = True
+    supports = MappingProxyType({"rate": constraints.positive})
+
     def __init__(self, site: str, columns: tuple[int, ...]) -> None:
         super().__init__(site, columns, torch.ones(2 * len(columns), dtype=torch.float64))
 
-    def set_unit(self, scale: Tensor) -> None:
+    def learn(self, values: Tensor, scale: Tensor) -> None:
         """Set the prior's mean to the columns' training means."""
         self.prior = torch.cat([1 / self.pick(scale), torch.ones_like(self.pick(scale))]).to(self.prior)
 
@@ -55,9 +61,9 @@ class GammaPoisson(Conjugate):
         )
         return torch.where(observed[:, None], terms, 0.0).sum(-1)
 
-    def draw(self, natural: Tensor) -> Tensor:
+    def draw(self, natural: Tensor, member: Tensor) -> Tensor:
         """A negative binomial draw for each row and column."""
-        inverse, shape = natural.chunk(2, -1)
+        inverse, shape = natural[member].chunk(2, -1)
         return dist.Poisson(dist.Gamma(shape, inverse).sample()).sample()
 
     def unconstrain(self, natural: Tensor) -> dict[str, Tensor]:
@@ -69,14 +75,33 @@ class GammaPoisson(Conjugate):
         """The way back."""
         return torch.cat([free["log_inverse_scale"].exp(), free["log_shape"].exp()], -1)
 
-    def sample(self, natural: Tensor) -> dict[str, Tensor]:
+    def sample(self, natural: Tensor, classes: AbstractContextManager) -> dict[str, Tensor]:
         """The site ``rate`` (classes, D)."""
         inverse, shape = natural.chunk(2, -1)
-        return {"rate": pyro.sample(f"{self.site}.rate", dist.Gamma(shape, inverse).to_event(1))}
+        with classes:
+            return {"rate": pyro.sample(f"{self.site}.rate", dist.Gamma(shape, inverse).to_event(1))}
 
     def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
         """Poisson(rate) of each row's class."""
         return dist.Poisson(theta["rate"][member])
+
+    def mode(self, natural: Tensor, *, flat: bool) -> dict[str, Tensor]:
+        """The gamma's mode; if flat, the mean count."""
+        inverse, shape = natural.chunk(2, -1)
+        return {"rate": (shape if flat else shape - 1).clamp(min=0) / inverse}
+
+    def encode(self, theta: Mapping[str, Tensor]) -> Tensor:
+        """−rate, log rate."""
+        rate = theta["rate"]
+        return torch.cat([-rate, rate.clamp(min=TINY).log()], -1)
+
+    def decode(self, encoded: Tensor) -> dict[str, Tensor]:
+        """The rate, from its logarithm, so that it is above 0."""
+        return {"rate": encoded.chunk(2, -1)[1].exp()}
+
+    def count_parameters(self, classes: int) -> int:
+        """A rate for each class and column."""
+        return classes * len(self.columns)
 
 
 class PoissonHead(nn.Module):

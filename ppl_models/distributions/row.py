@@ -1,21 +1,73 @@
 """A row of mixed columns: the blocks of columns that share a likelihood, side by side."""
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions.categorical import BernoulliHead, CategoricalHead, DirichletCategorical
 from ppl_models.distributions.conjugate import Conjugate
 from ppl_models.distributions.counts import GammaPoisson, PoissonHead
+from ppl_models.distributions.hidden import Hidden
+from ppl_models.distributions.multinomial import DirichletMultinomial
 from ppl_models.distributions.multivariate_normal import NormalWishart
+from ppl_models.distributions.negative_binomial import NegativeBinomial
 from ppl_models.distributions.normal import HeteroscedasticHead, NormalGamma, NormalHead
+from ppl_models.distributions.point_mass import PointMass
+from ppl_models.distributions.structured_normal import StructuredNormal
+from ppl_models.distributions.structures import resolve
+from ppl_models.errors import InputError
 
-Covariance = Literal["diagonal", "full"]
+CountModel = Literal["poisson", "negative-binomial", "multinomial"]
+Estimate = Literal["bayes", "map", "maximum-likelihood"]
 Scale = Literal["row", "column"]
+DIAGONAL = {"EII": (True, True), "VII": (False, True), "EEI": (True, False), "VVI": (False, False)}
+FULL = {"EEE": True, "VVV": False}
+COUNTS = {"poisson": GammaPoisson, "negative-binomial": NegativeBinomial, "multinomial": DirichletMultinomial}
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """Which likelihood the columns of a kind have, and how its parameters are estimated.
+
+    Attributes:
+        covariance: the structure of the continuous columns' covariances, by one of mclust's names or its synonym.
+        counts: the likelihood of the count columns.
+        smoothing: the concentration of a category's prior, which is added to its count.
+        estimate: the whole posterior, its mode, or the maximum of the likelihood; None for the whole posterior where
+            the covariance has a conjugate prior, and for the mode elsewhere.
+
+    Raises:
+        InputError: a name that does not exist, or a posterior asked for where there is no conjugate one.
+    """
+
+    covariance: str = "VVI"
+    counts: CountModel = "poisson"
+    smoothing: float = 1.0
+    estimate: Estimate | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covariance", resolve(self.covariance))
+        conjugate = self.covariance in {**DIAGONAL, **FULL}
+        if self.estimate is None:
+            object.__setattr__(self, "estimate", "bayes" if conjugate else "map")
+        for name, value, known in (("counts", self.counts, CountModel), ("estimate", self.estimate, Estimate)):
+            if value not in get_args(known):
+                raise InputError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
+        if self.estimate == "bayes" and not conjugate:
+            raise InputError(
+                f"covariance {self.covariance!r}: has no conjugate prior, so expected estimate 'map' or "
+                f"'maximum-likelihood', got 'bayes'; it goes with {', '.join([*DIAGONAL, *FULL])}"
+            )
+        if not 0 < self.smoothing < math.inf:
+            raise InputError(
+                f"smoothing: expected a number above 0, got {self.smoothing}; estimate='maximum-likelihood' has none"
+            )
 
 
 class ConjugateRow(nn.Module):
@@ -25,9 +77,12 @@ class ConjugateRow(nn.Module):
     ``conjugate.py`` for the algebra; shapes here are (..., classes, natural).
     """
 
-    def __init__(self, schema: Schema, classes: int, covariance: Covariance) -> None:
+    def __init__(self, schema: Schema, classes: int, likelihoods: Likelihoods) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_blocks(schema, classes, covariance))
+        blocks = _blocks(schema, classes, likelihoods)
+        if likelihoods.estimate != "bayes":
+            blocks = [PointMass(block, flat=likelihoods.estimate == "maximum-likelihood") for block in blocks]
+        self.blocks = nn.ModuleList(blocks)
         self.sizes = [block.prior.numel() for block in self.blocks]
 
     def __iter__(self) -> Iterator[Conjugate]:
@@ -38,38 +93,78 @@ class ConjugateRow(nn.Module):
         """Natural parameters of the prior, the same for each class."""
         return torch.cat([block.prior for block in self.blocks])
 
+    @property
+    def nonnegative(self) -> Bool[Tensor, " natural"]:
+        """Which of the sums cannot be negative."""
+        return torch.cat([torch.full((size,), block.nonnegative) for block, size in zip(self, self.sizes, strict=True)])
+
     def parts(self, natural: Float[Tensor, "*batch natural"]) -> Iterator[tuple[Conjugate, Tensor]]:
         """Each block with its natural parameters."""
         return zip(self.blocks, natural.split(self.sizes, -1), strict=True)
 
     def statistics(self, batch: Dataset) -> Float[Tensor, "rows natural"]:
         """T(x) of each row."""
-        return torch.cat(
-            [block.statistics(block.pick(batch.values), block.pick(batch.observed)) for block in self.blocks], -1
-        )
+        return torch.cat([block.statistics(*block.cells(batch)) for block in self.blocks], -1)
 
     def base_measure(self, batch: Dataset) -> Float[Tensor, " rows"]:
         """h(x) of each row, nats."""
-        return sum(block.base_measure(block.pick(batch.values), block.pick(batch.observed)) for block in self.blocks)
+        return sum(
+            block.base_measure(*block.cells(batch)) + block.log_slope(block.pick(batch.observed))
+            for block in self.blocks
+        )
 
     def expected(self, natural: Float[Tensor, "*batch natural"]) -> Float[Tensor, "*batch natural"]:
         """E_q[t(θ)]."""
         return torch.cat([block.expected(part) for block, part in self.parts(natural)], -1)
 
+    def initial(self, classes: int) -> Float[Tensor, "classes natural"]:
+        """The guide's natural parameters before it was fitted to any rows."""
+        return torch.cat([block.initial(classes) for block in self.blocks], -1)
+
+    def settle(
+        self, natural: Float[Tensor, "*batch classes natural"], previous: Tensor | None
+    ) -> Float[Tensor, "*batch classes natural"]:
+        """The guide's natural parameters from the prior's plus the rows' sums, and what they were before."""
+        before = [None] * len(self.blocks) if previous is None else previous.split(self.sizes, -1)
+        parts = zip(self.parts(natural), before, strict=True)
+        return torch.cat([block.settle(part, earlier) for (block, part), earlier in parts], -1)
+
+    def divergence(self, natural: Float[Tensor, "*batch classes natural"]) -> Float[Tensor, "*batch"]:
+        """KL(q(θ) ‖ prior), nats."""
+        return sum(block.divergence(part) for block, part in self.parts(natural))
+
     def log_partition(self, natural: Float[Tensor, "*batch natural"]) -> Float[Tensor, "*batch"]:
         """A(η), nats."""
         return sum(block.log_partition(part) for block, part in self.parts(natural))
 
+    def hidden(self, batch: Dataset) -> dict[int, Hidden]:
+        """By block, the rows whose missing cells its statistics cannot leave out."""
+        found = {index: block.hidden(*block.cells(batch)) for index, block in enumerate(self.blocks)}
+        return {index: hidden for index, hidden in found.items() if hidden is not None}
+
     def predictive(self, natural: Float[Tensor, "classes natural"], batch: Dataset) -> Float[Tensor, "rows classes"]:
         """Log predictive density of each row under each class, nats in prepared units."""
         return sum(
-            block.predictive(part, block.pick(batch.values), block.pick(batch.observed))
+            block.predictive(part, *block.cells(batch)) + block.log_slope(block.pick(batch.observed))[:, None]
             for block, part in self.parts(natural)
         )
 
-    def draw(self, natural: Float[Tensor, "rows natural"]) -> Float[Tensor, "rows columns"]:
-        """One draw from each row's predictive distribution, columns in the schema's order."""
-        return assemble({block.columns: block.draw(part) for block, part in self.parts(natural)})
+    def draw(
+        self, natural: Float[Tensor, "classes natural"], member: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "rows columns"]:
+        """One draw for each row from the predictive distribution of its class, columns in the schema's order."""
+        return assemble({block.columns: block.draw(part, member) / block.unit for block, part in self.parts(natural)})
+
+    def draw_given(
+        self, natural: Float[Tensor, "classes natural"], member: Int[Tensor, " rows"], batch: Dataset
+    ) -> Float[Tensor, "rows columns"]:
+        """The rows with a draw of their missing cells given the observed ones and their class."""
+        return assemble(
+            {
+                block.columns: block.draw_given(part, member, *block.cells(batch)) / block.unit
+                for block, part in self.parts(natural)
+            }
+        )
 
     def unconstrain(self, natural: Float[Tensor, "*batch natural"]) -> dict[str, Tensor]:
         """The guide's free parameters, named ``site__parameter``."""
@@ -119,19 +214,28 @@ def assemble(parts: Mapping[tuple[int, ...], Tensor]) -> Tensor:
     return torch.cat(list(parts.values()), -1)[..., order]
 
 
-def _blocks(schema: Schema, classes: int, covariance: Covariance) -> list[Conjugate]:
+def _blocks(schema: Schema, classes: int, likelihoods: Likelihoods) -> list[Conjugate]:
     """One block for the continuous columns, one for the counts, one for each number of categories."""
     blocks: list[Conjugate] = []
     if continuous := schema.of_kind("real", "positive"):
-        normal = {"diagonal": NormalGamma, "full": NormalWishart}[covariance]
-        blocks.append(normal("real", continuous, classes))
+        blocks.append(_normal(continuous, classes, likelihoods.covariance))
     if counts := schema.of_kind("count"):
-        blocks.append(GammaPoisson("count", counts))
+        blocks.append(COUNTS[likelihoods.counts]("count", counts))
     blocks += [
-        DirichletCategorical(f"categorical_{size}", columns, size)
+        DirichletCategorical(f"categorical_{size}", columns, size, smoothing=likelihoods.smoothing)
         for size, columns in _by_cardinality(schema, "binary", "categorical").items()
     ]
     return blocks
+
+
+def _normal(columns: tuple[int, ...], classes: int, covariance: str) -> Conjugate:
+    """The block of the continuous columns."""
+    if covariance in DIAGONAL:
+        tied, spherical = DIAGONAL[covariance]
+        return NormalGamma("real", columns, classes, tied=tied, spherical=spherical)
+    if covariance in FULL:
+        return NormalWishart("real", columns, classes, tied=FULL[covariance])
+    return StructuredNormal("real", columns, classes, covariance)
 
 
 def _by_cardinality(schema: Schema, *kinds: str) -> dict[int, tuple[int, ...]]:
