@@ -1,9 +1,10 @@
 """Floor 2: the families, each a Pyro model and guide."""
 
 from ppl_models.families.autoencoder import Autoencoder
+from ppl_models.families.class_product import ClassProduct
 from ppl_models.families.family import Amortised, Draws, Exact, Family
+from ppl_models.families.features import Features, log_joint_at
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
-from ppl_models.families.mixture import ClassProduct, Features
 from ppl_models.families.naive_bayes import NaiveBayes
 from ppl_models.families.starts import one_hot
 from ppl_models.families.vae import VAE
@@ -20,5 +21,6 @@ __all__ = [
     "GaussianMixture",
     "Mixture",
     "NaiveBayes",
+    "log_joint_at",
     "one_hot",
 ]

@@ -45,11 +45,13 @@ class Family(nn.Module, ABC):
         model: a Pyro model ``(batch, rows) -> None``.
         guide: its guide, of the same signature.
         elbo: the class of Pyro's ELBO estimator that suits the pair.
+        given: what a row's probability is conditional on, besides the parameters; "" for nothing.
     """
 
     model: Callable[[Dataset, int], None]
     guide: Callable[[Dataset, int], None]
     elbo: type[ELBO] = Trace_ELBO
+    given: str = ""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
@@ -72,9 +74,16 @@ class Family(nn.Module, ABC):
         """Refuse training rows that do not suit the family, before anything of it is changed.
 
         Raises:
-            InputError: the rows are described by another schema; families add what else they need.
+            InputError: the rows are described by another schema, or one has no observed cell and no known class;
+                families add what else they need.
         """
         self.check_schema(train.schema)
+        empty = ~train.observed.any(-1) & (train.labels < 0)
+        if bool(empty.any()):
+            raise InputError(
+                f"{type(self).__name__}: expected an observed cell in every training row, every cell of row "
+                f"{int(empty.nonzero()[0, 0]) + 1} is missing; drop such rows"
+            )
 
     def adopt(self, train: Dataset) -> None:
         """Take over the preparation of the training rows, once they are checked.

@@ -13,8 +13,9 @@ so the ELBO is the log evidence. Limit: columns that vary together within a clas
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.distributions import CountModel, Estimate, Likelihoods, WeightsPrior
 from ppl_models.errors import InputError
-from ppl_models.families.mixture import ClassProduct
+from ppl_models.families.class_product import ClassProduct
 
 
 class NaiveBayes(ClassProduct):
@@ -24,17 +25,33 @@ class NaiveBayes(ClassProduct):
         schema: what the columns are.
         labelled: whether the schema's label is the class; by default it is if there is one. False makes one class
             of all rows.
+        covariance: of the continuous columns, by one of mclust's names; all but diagonal ones let them vary together
+            ("EEE" is linear discriminant analysis, "VVV" quadratic).
+        counts: the likelihood of count columns: "poisson", "negative-binomial" or, all in one block, "multinomial".
+        smoothing: what is added to each category's count.
+        estimate: "bayes", "map" or "maximum-likelihood"; the first where there is a conjugate prior, else the second.
 
     >>> from ppl_models.datasets import Column, Schema
     >>> NaiveBayes(Schema((Column("dollars", "real"),))).classes
     1
     """
 
-    def __init__(self, schema: Schema, *, labelled: bool | None = None) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        labelled: bool | None = None,
+        covariance: str = "diagonal",
+        counts: CountModel = "poisson",
+        smoothing: float = 1.0,
+        estimate: Estimate | None = None,
+    ) -> None:
         labelled = schema.label is not None if labelled is None else labelled
         if labelled and schema.label is None:
             raise InputError("NaiveBayes: labelled=True needs a schema with a label, got one without")
-        super().__init__(schema, schema.classes if labelled else 1, labelled=labelled, covariance="diagonal")
+        likelihoods = Likelihoods(covariance, counts, smoothing, estimate)
+        classes = schema.classes if labelled else 1
+        super().__init__(schema, classes, labelled=labelled, likelihoods=likelihoods, weights=WeightsPrior())
 
     def check(self, train: Dataset) -> None:
         """Refuse what any mixture refuses; a labelled model needs rows of known class besides."""

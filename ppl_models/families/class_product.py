@@ -1,0 +1,208 @@
+"""The class-given product as a family: the pair of ``mixture.py`` with closed forms of its step, bound and density."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pyro.infer import TraceEnum_ELBO
+from torch import Tensor
+from torch.distributions import Categorical
+
+from ppl_models.datasets import Dataset, Schema
+from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.distributions import ConjugateRow, Likelihoods, Weights, WeightsPrior
+from ppl_models.errors import InputError
+from ppl_models.families.family import Draws, Exact
+from ppl_models.families.features import Features, sums
+from ppl_models.families.mixture import Guide, Model
+from ppl_models.families.starts import embed, one_hot, partitions
+
+
+class ClassProduct(Exact):
+    """The pair of ``mixture.py``, and the closed forms that natural-gradient inference asks for.
+
+    Natural parameters have shape (restarts, classes, natural) there, and every method below takes the leading
+    dimension along.
+
+    Attributes:
+        classes: the number of classes or components.
+        labelled: whether the label, where known, tells the class.
+        likelihoods: which likelihoods the columns have, and how their parameters are estimated.
+    """
+
+    elbo = TraceEnum_ELBO
+
+    def __init__(
+        self, schema: Schema, classes: int, *, labelled: bool, likelihoods: Likelihoods, weights: WeightsPrior
+    ) -> None:
+        super().__init__(schema)
+        self.classes = classes
+        self.labelled = labelled
+        self.likelihoods = likelihoods
+        self.cells = classes * len(schema.columns)
+        row = ConjugateRow(schema, classes, likelihoods)
+        self.model = Model(row, weights.over(classes, likelihoods.estimate), labelled=labelled)
+        self.guide = Guide(self.model)
+        self.given = ", ".join(block.given for block in row if block.given)
+
+    @property
+    def row(self) -> ConjugateRow:
+        """The product of column likelihoods."""
+        return self.model.row
+
+    @property
+    def weights(self) -> Weights:
+        """The classes' weights."""
+        return self.model.weights
+
+    @property
+    def bayesian(self) -> bool:
+        """Whether the guide holds a posterior of the parameters and not one value of each."""
+        return self.likelihoods.estimate == "bayes"
+
+    @property
+    def n_parameters(self) -> int:
+        """How many free parameters the model has: K − 1 weights, and the columns'."""
+        return self.classes - 1 + sum(block.count_parameters(self.classes) for block in self.row)
+
+    @property
+    def class_names(self) -> tuple[object, ...]:
+        """The label's classes, or the components' numbers from 1."""
+        return self.schema.label.categories if self.labelled else tuple(range(1, self.classes + 1))
+
+    @property
+    def nonnegative(self) -> Bool[Tensor, " natural"]:
+        """Which of the sums cannot be negative."""
+        return torch.cat([self.row.nonnegative, torch.ones(1, dtype=torch.bool)])
+
+    def check(self, train: Dataset) -> None:
+        """Refuse rows of another schema, too few rows, and cells that a likelihood cannot miss."""
+        super().check(train)
+        for block in self.row:
+            block.check(block.pick(train.observed))
+        distinct = len(train.hashes.unique())
+        if not self.labelled and distinct < self.classes:
+            raise InputError(
+                f"{type(self).__name__}: expected at least as many different rows as components, "
+                f"got {distinct} among {len(train)} rows for {self.classes} components"
+            )
+        if self.likelihoods.estimate == "maximum-likelihood":
+            self._check_unpriced(train)
+
+    def _check_unpriced(self, train: Dataset) -> None:
+        """Refuse what has no maximum of the likelihood: a class without rows, or columns that determine one another."""
+        counts = self.model.features(train).told.sum(0)
+        if self.labelled and bool((counts == 0).any()):
+            empty = self.class_names[int((counts == 0).nonzero()[0, 0])]
+            raise InputError(
+                f"{type(self).__name__}: label {self.schema.label.name!r}: expected rows of every class, got none of "
+                f"{empty!r}; estimate 'bayes' or 'map' does without"
+            )
+        for block in self.row:
+            block.check_unpriced(block.pick(train.values), block.pick(train.observed))
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation; counts take their prior's unit from it."""
+        super().adopt(train)
+        self.learn(train)
+
+    def take_preparation(self, batch: Dataset) -> None:
+        """Take over a batch's preparation without a look at how many rows there are."""
+        self.loc.copy_(batch.loc)
+        self.scale.copy_(batch.scale)
+        self.learn(batch)
+
+    def learn(self, rows: Dataset) -> None:
+        """Let the blocks take what their priors need from rows."""
+        for block in self.row:
+            block.learn(block.pick(rows.values), rows.scale)
+
+    def initialise(self, train: Dataset, *, seed: int) -> None:
+        """Put q(θ) where one start of ``start`` leads in a single step."""
+        features = self.features(train)
+        self.guide.set_natural(self.posterior(features, self.start(train, restarts=1, seed=seed))[0])
+
+    def features(self, batch: Dataset) -> Features:
+        """What the closed forms need of a batch."""
+        return self.model.features(batch)
+
+    def exchangeable(self, train: Dataset) -> bool:
+        """Whether nothing tells the classes of these rows apart, so that it matters where a fit starts."""
+        return self.classes > 1 and bool((self.model.known(train) == UNKNOWN).all())
+
+    def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
+        """Responsibilities to start from: known classes, else the partitions of ``starts.py``.
+
+        With known classes, rows of unknown class start with no responsibility at all and one start is enough.
+        """
+        if self.exchangeable(train):
+            return partitions(embed(train), self.classes, restarts=restarts, seed=seed)
+        labels = self.model.known(train)
+        member = torch.zeros_like(labels) if self.classes == 1 else labels
+        return one_hot(member, self.classes).to(train.values)[None]
+
+    def accumulate(
+        self,
+        features: Features,
+        responsibilities: Float[Tensor, "restarts rows classes"],
+        *,
+        previous: Float[Tensor, "restarts classes natural"] | None = None,
+        scale: float = 1.0,
+    ) -> Float[Tensor, "restarts classes natural"]:
+        """The prior's natural parameters plus ``scale`` times the sum of the statistics."""
+        return self.model.prior() + scale * sums(self.row, features, responsibilities, previous)
+
+    def posterior(
+        self,
+        features: Features,
+        responsibilities: Float[Tensor, "restarts rows classes"],
+        *,
+        previous: Float[Tensor, "restarts classes natural"] | None = None,
+    ) -> Float[Tensor, "restarts classes natural"]:
+        """Natural parameters of the optimal q(θ), for missing cells as ``previous`` has them."""
+        return self.settle(self.accumulate(features, responsibilities, previous=previous), previous)
+
+    def settle(
+        self,
+        total: Float[Tensor, "restarts classes natural"],
+        previous: Float[Tensor, "restarts classes natural"] | None,
+    ) -> Float[Tensor, "restarts classes natural"]:
+        """Natural parameters of q(θ) from the prior's plus the rows' sums, and what they were before.
+
+        Where the order of the classes counts, the larger ones come first.
+        """
+        if not self.weights.exchangeable:
+            total = total.take_along_dim(total[..., -1].argsort(-1, descending=True)[..., None], -2)
+        return self.guide.settle(total, previous)
+
+    def expected_log_joint(
+        self, features: Features, natural: Float[Tensor, "*restarts classes natural"]
+    ) -> Float[Tensor, "*restarts rows classes"]:
+        """E_q[log p(x, z = k | θ, weights)] of each row, nats in prepared units."""
+        return self.model.expected_log_joint(features, natural)
+
+    def divergence(self, natural: Float[Tensor, "*restarts classes natural"]) -> Float[Tensor, "*restarts"]:
+        """KL(q(weights, θ) ‖ prior), nats; of a point mass, −log prior, and 0 for maximum likelihood."""
+        return self.row.divergence(natural[..., :-1]) + self.weights.divergence(natural[..., -1])
+
+    def arrange(self, natural: Float[Tensor, "classes natural"]) -> Int[Tensor, " classes"]:
+        """A canonical order of the components: by the first column's location if it has one, else by weight."""
+        if self.labelled:
+            return torch.arange(self.classes)
+        block, part = next(self.row.parts(natural[:, :-1]))
+        key = block.unconstrain(part).get("loc")
+        by_weight = key is None or not self.weights.exchangeable
+        return (-self.weights.log_mean(natural[:, -1]) if by_weight else key[:, 0]).argsort(stable=True)
+
+    def log_joint(self, batch: Dataset) -> Float[Tensor, "rows classes"]:
+        """log p(x, z = k) with θ and the weights integrated out under q, nats in prepared units."""
+        natural = self.guide.natural()
+        return self.row.predictive(natural[:, :-1], batch) + self.weights.log_mean(natural[:, -1])
+
+    def log_prob(self, batch: Dataset) -> Float[Tensor, " rows"]:
+        """log p(x) with the class, θ and the weights integrated out, nats in prepared units; labels are not used."""
+        return self.log_joint(batch).logsumexp(-1)
+
+    def draw(self, rows: int) -> Draws:
+        """Rows from the predictive distribution, each with parameters of its own draw."""
+        natural = self.guide.natural().detach()
+        member = Categorical(logits=self.weights.log_mean(natural[:, -1])).sample((rows,))
+        return Draws(self.row.draw(natural[:, :-1], member), member if self.labelled else None)
