@@ -65,7 +65,8 @@ def log_evidence(family: Family, data: Dataset) -> float:
         data: the training rows.
 
     Raises:
-        InputError: some row's class is unknown, so that the evidence is a sum over all allocations.
+        InputError: some row's class is unknown, so that the evidence is a sum over all allocations; a point
+            estimate; or cells missing among columns that vary together.
     """
     if not isinstance(family, ClassProduct):
         raise InputError(f"log evidence: expected a conjugate family, got {type(family).__name__}")
@@ -73,13 +74,11 @@ def log_evidence(family: Family, data: Dataset) -> float:
     features = family.features(data)
     if family.classes > 1 and bool((features.labels == UNKNOWN).any()):
         raise InputError("log evidence: expected rows of known class, got some without; only bounds exist then")
+    if not family.bayesian or features.hidden:
+        found = f"estimate {family.likelihoods.estimate!r}" if not family.bayesian else "cells missing among them"
+        raise InputError(f"log evidence: expected a conjugate posterior of columns without hidden cells, got {found}")
     told = one_hot(features.labels.clamp(min=0), family.classes)
     after, before = family.posterior(features, told[None])[0], family.model.prior()
     blocks = family.row.log_partition(after[:, :-1]) - family.row.log_partition(before[:, :-1])
-    weights = _log_beta(after[:, -1]) - _log_beta(before[:, -1])
-    return float(raw_units(blocks.sum() + weights + (features.base * features.weights).sum(), data))
-
-
-def _log_beta(concentration: Tensor) -> Tensor:
-    """The Dirichlet's log normaliser."""
-    return concentration.lgamma().sum() - concentration.sum().lgamma()
+    everything = blocks.sum() + family.weights.log_evidence(after[:, -1])
+    return float(raw_units(everything + (features.base * features.weights).sum(), data))

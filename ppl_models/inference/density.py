@@ -41,7 +41,12 @@ def log_density(family: Family, data: Dataset, *, seed: int = 0, draws: int = 50
     'exact'
     """
     family.require(data)
-    shared = {"checksum": data.checksum, "columns": data.schema.names, "discrete": data.schema.discrete}
+    shared = {
+        "checksum": data.checksum,
+        "columns": data.schema.names,
+        "discrete": data.schema.discrete,
+        "given": family.given,
+    }
     if isinstance(family, Exact):
         values = torch.cat([family.log_prob(batch) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)])
         return Density((values + data.log_scale).cpu().numpy(), "exact", **shared)

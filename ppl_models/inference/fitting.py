@@ -10,20 +10,27 @@ import numpy as np
 import pandas as pd
 import pyro
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.bounds import estimate_elbo, raw_units
+from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.gradient import Gradient, climb
-from ppl_models.inference.natural import NaturalGradient, ascend
+from ppl_models.inference.natural import Fault, NaturalGradient, ascend
 
 PROGRESS_AFTER = 2.0
 
 
 class FitWarning(UserWarning):
     """A fit that ended before it was done."""
+
+
+class CollapseError(InputError):
+    """A likelihood that every start climbed without bound, into a component of no width or no rows."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,15 @@ class Fit:
         family: the fitted family, in its best state.
         elbo: the training ELBO, nats per row, raw units, higher is better.
         history: columns step, train_elbo, validation_elbo (NaN where not evaluated), nats per row, raw units.
-        restarts: columns restart, elbo (nats per row, raw units), one row for each start.
+        restarts: columns restart, elbo (nats per row, raw units; −∞ where it never was a number), end (how it ended),
+            one row for each run that was carried to its end.
         stop: why the fit ended, in words.
         converged: whether it ended by its rule and not by the limit on steps or a number that is none.
         seed: the seed it was given.
         seconds: wall time.
+        criteria: log-likelihood and information criteria of a point estimate on the training rows; None for other fits.
+        states: (restarts, classes, natural) where each run of natural gradients ended, the last sound state of a
+            broken one, each with its components in its own order; None for gradient fits.
     """
 
     family: Family
@@ -49,6 +60,46 @@ class Fit:
     converged: bool
     seed: int
     seconds: float
+    criteria: Criteria | None = None
+    states: Float[Tensor, "restarts classes natural"] | None = None
+
+    @property
+    def log_likelihood(self) -> float:
+        """Σ weight · log p(x | θ̂) of the training rows, total nats in raw units, higher is better.
+
+        Raises:
+            InputError: the fit holds no point estimate; so for the four below.
+        """
+        return self._criteria.log_likelihood
+
+    @property
+    def n_parameters(self) -> int:
+        """How many free parameters the point estimate has."""
+        return self._criteria.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """2 log_likelihood − n_parameters · log rows, higher is better."""
+        return self._criteria.bic
+
+    @property
+    def aic(self) -> float:
+        """2 log_likelihood − 2 n_parameters, higher is better."""
+        return self._criteria.aic
+
+    @property
+    def icl(self) -> float:
+        """bic + 2 Σ weight · log of the largest responsibility, higher is better."""
+        return self._criteria.icl
+
+    @property
+    def _criteria(self) -> Criteria:
+        if self.criteria is None:
+            raise InputError(
+                f"{type(self.family).__name__}: has no log-likelihood, since it was not fitted by one value of each "
+                "parameter; naive Bayes and mixtures with estimate='maximum-likelihood' are"
+            )
+        return self.criteria
 
 
 def fit(
@@ -75,6 +126,7 @@ def fit(
 
     Raises:
         InputError: rows that do not suit the family, or natural gradients for a family that is not conjugate.
+        CollapseError: an InputError, where every start of a point estimate came to a degenerate component.
 
     >>> from ppl_models import GaussianMixture, fit, load, prepare
     >>> table = load("fast_food_spending")
@@ -90,6 +142,8 @@ def fit(
     run = _natural if isinstance(method, NaturalGradient) else _gradient
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
         outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update)
+    point = isinstance(family, ClassProduct) and not family.bayesian
+    outcome["criteria"] = criteria(family, train) if point else None
     result = Fit(family, **outcome, seed=seed, seconds=time.perf_counter() - started)
     if not result.converged:
         warnings.warn(f"{type(family).__name__}: {result.stop}", FitWarning, stacklevel=2)
@@ -125,26 +179,43 @@ def _natural(
     """A natural-gradient fit as the fields of a Fit; validation rows are not used."""
     with pyro.validation_enabled(False):
         ascent = ascend(family, train, method=method, seed=seed, progress=progress)
-    family.guide.set_natural(ascent.natural)
+    best = ascent.best
+    if ascent.faults and not family.bayesian and best in ascent.faults:
+        raise CollapseError(_collapse(family, ascent.faults[best]))
+    natural = ascent.natural[best] if bool(torch.isfinite(ascent.elbo[best])) else family.guide.initial()
+    family.guide.set_natural(natural[family.arrange(natural)])
+    ends = ["converged" if done else "limit" for done in ascent.converged.tolist()]
+    for restart, fault in ascent.faults.items():
+        ends[restart] = f"not a number at {_named(family, fault)}"
     elbos = raw_units(ascent.elbo, train).cpu().numpy()
-    reached = elbos[ascent.kept]
-    history = {
-        "step": np.arange(1, len(elbos) + 1),
-        "train_elbo": elbos[:, reached.argmax()],
-        "validation_elbo": math.nan,
-    }
-    stop = f"reached its limit of {method.steps} passes"
-    if ascent.converged:
-        stop = f"no restart gained {method.tolerance:g} nats per row in pass {len(elbos)}"
-    elif ascent.fault is not None:
-        stop = f"non-finite ELBO in pass {len(elbos)}, site {ascent.fault!r}"
+    history = raw_units(torch.stack([elbo[best] for elbo in ascent.history]), train).cpu().numpy()
+    stop = f"no more than {method.tolerance:g} nats per row left to gain in pass {len(history)}"
+    if not ascent.converged[best]:
+        stop = f"reached its limit of {method.steps} passes" if ends[best] == "limit" else f"ELBO {ends[best]}"
     return {
-        "elbo": float(reached.max()),
-        "history": pd.DataFrame(history),
-        "restarts": pd.DataFrame({"restart": np.arange(len(reached)), "elbo": reached}),
+        "elbo": float(elbos[best]),
+        "history": pd.DataFrame(
+            {"step": np.arange(1, len(history) + 1), "train_elbo": history, "validation_elbo": math.nan}
+        ),
+        "restarts": pd.DataFrame({"restart": np.arange(len(elbos)), "elbo": elbos, "end": ends}),
         "stop": stop,
-        "converged": ascent.converged,
+        "converged": bool(ascent.converged[best]),
+        "states": ascent.natural,
     }
+
+
+def _named(family: ClassProduct, fault: Fault) -> str:
+    """A fault's site and component in words."""
+    return f"site {fault.site!r}" + ("" if fault.component is None else f", component {fault.component + 1}")
+
+
+def _collapse(family: ClassProduct, fault: Fault) -> str:
+    """What to say where every run's likelihood grew without bound or lost a component."""
+    return (
+        f"{type(family).__name__}: every start came to a degenerate component, the best at {_named(family, fault)}: it "
+        "has no rows left, or a standard deviation below 1e-4 of a column's; use estimate='map' or 'bayes', fewer "
+        "components, or a covariance with fewer parameters"
+    )
 
 
 def _gradient(
@@ -163,7 +234,7 @@ def _gradient(
     return {
         "elbo": elbo,
         "history": pd.DataFrame(descent.history, columns=["step", "train_elbo", "validation_elbo"]),
-        "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo]}),
+        "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo], "end": [descent.stop]}),
         "stop": descent.stop,
         "converged": descent.converged,
     }

@@ -2,23 +2,28 @@
 
 A step moves the natural parameters of q(θ) towards those that are optimal for the batch's responsibilities, by a rate
 ρ (Hoffman, Blei, Wang and Paisley 2013, https://jmlr.org/papers/v14/hoffman13a.html). On all rows with ρ = 1 it is
-coordinate ascent and the ELBO never falls; on batches ρ = (t + 20)^−0.6 is a Robbins-Monro sequence.
+coordinate ascent and the ELBO never falls; with a point mass for a guide it is EM. On batches ρ = (t + 20)^−0.6 is a
+Robbins-Monro sequence.
+
+Many starts are run for a few passes, and the best of them to the end (Biernacki, Celeux and Govaert 2003,
+https://doi.org/10.1016/S0167-9473(02)00163-9), by the accelerated steps of ``passes.py``.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
-from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.errors import at_least_one
-from ppl_models.families import ClassProduct, Features, one_hot
+from ppl_models.families import ClassProduct, Features
+from ppl_models.inference.passes import begin, bound, leap
 
-CHECK_EVERY = 5
+QUIET = 2
 DELAY, FORGETTING = 20.0, 0.6
+SHORT_PASSES, SHORT_ROWS = 20, 2000
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,18 @@ class NaturalGradient:
     """How a conjugate family is fitted by natural gradients.
 
     Attributes:
-        restarts: starts that are run side by side; the one with the best ELBO is kept.
+        restarts: runs that go on to the end side by side; the one with the best ELBO is kept.
+        starts: short runs, of which the best go on.
         steps: at most so many passes over all rows.
-        tolerance: stop when no restart gained more than this in a pass, nats per row.
+        tolerance: a run ends when two cycles of two passes in succession gained no more than this, nats per row.
         batch_size: None for coordinate ascent on all rows; else rows a batch, for ``epochs`` passes before it.
         epochs: passes in batches.
     """
 
     restarts: int = 8
-    steps: int = 3000
-    tolerance: float = 1e-7
+    starts: int = 64
+    steps: int = 10000
+    tolerance: float = 1e-11
     batch_size: int | None = None
     epochs: int = 5
 
@@ -43,6 +50,7 @@ class NaturalGradient:
         at_least_one(
             "NaturalGradient: ",
             restarts=self.restarts,
+            starts=self.starts,
             steps=self.steps,
             batch_size=self.batch_size,
             epochs=self.epochs,
@@ -50,22 +58,49 @@ class NaturalGradient:
 
 
 @dataclass(frozen=True)
-class Ascent:
-    """What natural-gradient steps came to.
+class Fault:
+    """Where a run's numbers ended: a component that collapsed or lost its rows, or an overflow.
 
     Attributes:
-        natural: (classes, natural) of the best restart, in canonical order.
-        elbo: (passes, restarts) ELBO of all rows in nats, prepared units.
-        kept: the pass whose state ``natural`` is, from 0: the last that was looked at and sound.
-        converged: whether the tolerance was reached.
-        fault: the Pyro site at which the last pass's ELBO was not a number; None if it was one.
+        site: the Pyro site of the columns.
+        component: the component, from 0; None where the weights are at fault.
     """
 
-    natural: Float[Tensor, "classes natural"]
-    elbo: Float[Tensor, "passes restarts"]
-    kept: int
-    converged: bool
-    fault: str | None
+    site: str
+    component: int | None
+
+
+@dataclass
+class Ascent:
+    """Runs of natural-gradient steps, side by side.
+
+    Attributes:
+        natural: (restarts, classes, natural) the last sound state of each run.
+        elbo: (restarts,) its ELBO of all rows in nats, prepared units; −∞ for a run that came to a fault at once.
+        history: the ELBO after each cycle of two passes, (restarts,) each.
+        converged: (restarts,) whether a run ended by the tolerance.
+        faults: by restart, why it ended if its ELBO was no number.
+    """
+
+    natural: Float[Tensor, "restarts classes natural"]
+    elbo: Float[Tensor, " restarts"]
+    converged: Bool[Tensor, " restarts"]
+    history: list[Float[Tensor, " restarts"]] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, natural: Float[Tensor, "restarts classes natural"]) -> "Ascent":
+        """Runs that are about to begin at these states."""
+        lowest = natural.new_full(natural.shape[:1], -torch.inf)
+        return cls(natural.clone(), lowest, torch.zeros(len(natural), dtype=torch.bool, device=natural.device))
+
+    @property
+    def best(self) -> int:
+        """The run with the best ELBO, of those without a fault if there are any."""
+        elbo = self.elbo.clone()
+        if len(self.faults) < len(elbo):
+            elbo[list(self.faults)] = -torch.inf
+        return int(elbo.argmax())
 
 
 @torch.no_grad()
@@ -82,63 +117,107 @@ def ascend(
     Args:
         family: a conjugate family that has adopted the training rows.
         train: the training rows.
-        method: restarts, steps, tolerance, batches.
+        method: restarts, starts, steps, tolerance, batches.
         seed: the seed of the starts and of the order of batches.
         progress: called with the number of passes done since the last call.
     """
     features = family.features(train)
-    start = family.start(train, restarts=method.restarts, seed=seed)
-    natural = family.posterior(features, start)
-    if method.batch_size is not None and method.batch_size < len(train):
-        natural = _in_batches(family, features, natural, method=method, order=_batches(len(train), method, seed))
-    elbos: list[Tensor] = []
-    kept, sound, converged, fault = 0, family.model.prior().expand_as(natural), False, None
-    for step in range(method.steps):
-        elbo, responsibilities = bound(family, features, natural)
-        elbos.append(elbo)
-        progress(1)
-        if step % CHECK_EVERY == 0 or step < CHECK_EVERY or step + 1 == method.steps:
-            if not bool(torch.isfinite(elbo).all()):
-                fault = _faulty_site(family, natural)
-                break
-            kept, sound = step, natural
-            converged = step > 0 and float((elbo - elbos[-2]).max()) <= method.tolerance * train.total_weight
-            if converged:
-                break
-        natural = family.posterior(features, responsibilities)
-    best = elbos[kept].nan_to_num(-torch.inf).argmax()
-    return Ascent(family.arrange(sound[best]), torch.stack(elbos), kept, converged, fault)
+    for natural in _ranked_starts(family, train, features, method=method, seed=seed):
+        if method.batch_size is not None and method.batch_size < len(train):
+            natural = _in_batches(family, features, natural, order=_batches(len(train), method, seed))
+        ascent = converge(family, features, natural, method=method, progress=progress)
+        if family.bayesian or len(ascent.faults) < len(natural):
+            break
+    return ascent
 
 
-def bound(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:
-    """The ELBO of all rows, (restarts,) nats, and the responsibilities that it is for."""
-    joint = family.expected_log_joint(features, natural)
-    unknown = features.labels == UNKNOWN
-    told = joint.gather(-1, features.labels.clamp(min=0).expand(joint.shape[:-1])[..., None])[..., 0]
-    local = torch.where(unknown, joint.logsumexp(-1), told)
-    responsibilities = torch.where(unknown[:, None], joint.softmax(-1), one_hot(features.labels, joint.shape[-1]))
-    return (local * features.weights).sum(-1) - family.divergence(natural), responsibilities
+@torch.no_grad()
+def converge(
+    family: ClassProduct,
+    features: Features,
+    natural: Float[Tensor, "restarts classes natural"],
+    *,
+    method: NaturalGradient,
+    progress: Callable[[int], object] = lambda passes: None,
+) -> Ascent:
+    """Cycles of two passes over all rows and a leap, for each run until it converges or faults.
+
+    Args:
+        family: a conjugate family that has adopted the training rows.
+        features: of the training rows; with weights of its own for each run, or the same for all.
+        natural: where the runs start.
+        method: steps and tolerance.
+        progress: called with the number of passes done since the last call.
+    """
+    ascent, left = Ascent.begin(natural), method.tolerance * features.weights.sum(-1).expand(len(natural))
+    going, runs = torch.arange(len(natural), device=natural.device), begin(family, features, natural)
+    quiet = torch.zeros_like(going)
+    for cycle in range(-(-method.steps // 2)):
+        ascent.history.append((ascent.history[-1] if cycle else ascent.elbo).index_copy(0, going, runs.elbo))
+        sound = torch.isfinite(runs.elbo)
+        gained = runs.elbo - ascent.elbo[going]
+        ascent.natural[going[sound]], ascent.elbo[going[sound]] = runs.natural[sound], runs.elbo[sound]
+        quiet = torch.where(gained <= left[going], quiet + 1, 0)
+        ascent.converged[going[sound & (quiet >= QUIET)]] = True
+        for run in (~sound).nonzero()[:, 0].tolist():
+            ascent.faults[int(going[run])] = _fault(family, runs.natural[run])
+        on = sound & (quiet < QUIET)
+        if not bool(on.any()):
+            break
+        going, quiet = going[on], quiet[on]
+        runs = leap(family, features.of_runs(going), runs[on])
+        progress(2)
+    return ascent
 
 
-def _faulty_site(family: ClassProduct, natural: Tensor) -> str:
-    """The first site whose expected log density is not a number."""
-    for block, part in family.row.parts(natural[..., :-1]):
-        if not bool(torch.isfinite(block.expected(part)).all() and torch.isfinite(block.log_partition(part)).all()):
-            return block.site
-    return "component"
+def _ranked_starts(
+    family: ClassProduct, train: Dataset, features: Features, *, method: NaturalGradient, seed: int
+) -> Sequence[Float[Tensor, "restarts classes natural"]]:
+    """Where the starts are after a few passes, over some of the rows if there are many: the best restarts first.
+
+    Those after them are for a likelihood without bound, of which the best starts may all be victims.
+    """
+    if not family.exchangeable(train):
+        return [family.posterior(features, family.start(train, restarts=1, seed=seed))]
+    few, subset = train, features
+    if len(train) > (most := max(SHORT_ROWS, 10 * family.classes)):
+        some = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+        few, subset = train[some], features[some]
+    starts = family.start(few, restarts=max(method.starts, method.restarts), seed=seed).split(method.restarts)
+    runs = [_short(family, subset, family.posterior(subset, part)) for part in starts]
+    naturals, elbos = torch.cat([run[0] for run in runs]), torch.cat([run[1] for run in runs])
+    ranked = naturals[elbos.nan_to_num(-torch.inf).argsort(descending=True, stable=True)]
+    return ranked.split(method.restarts)
 
 
-def _in_batches(
-    family: ClassProduct, features: Features, natural: Tensor, *, method: NaturalGradient, order: Iterator[Tensor]
-) -> Tensor:
-    """Robbins-Monro steps on batches, for ``epochs`` passes."""
-    rows_in_all = len(features.labels)
+def _short(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:
+    """A few passes."""
+    for _ in range(SHORT_PASSES):
+        _, responsibilities = bound(family, features, natural)
+        natural = family.posterior(features, responsibilities, previous=natural)
+    return natural, bound(family, features, natural)[0]
+
+
+def _fault(family: ClassProduct, natural: Float[Tensor, "classes natural"]) -> Fault:
+    """The first site and component whose expected log density is not a number."""
+    for block, part in family.row.parts(natural[:, :-1]):
+        sound = torch.isfinite(block.expected(part)).all(-1) & torch.isfinite(block.log_partition(part))
+        if not bool(sound.all()):
+            return Fault(block.site, int((~sound).nonzero()[0, 0]))
+    return Fault("weights", None)
+
+
+def _in_batches(family: ClassProduct, features: Features, natural: Tensor, *, order: Iterator[Tensor]) -> Tensor:
+    """Robbins-Monro steps on batches, on the sums that q(θ) is settled from."""
+    total = None
     for step, rows in enumerate(order):
         batch = features[rows]
         _, responsibilities = bound(family, batch, natural)
+        scale = len(features.labels) / len(rows)
+        target = family.accumulate(batch, responsibilities, previous=natural, scale=scale)
         rate = (step + DELAY) ** -FORGETTING
-        target = family.posterior(batch, responsibilities, rows_in_all / len(rows))
-        natural = (1 - rate) * natural + rate * target
+        total = target if total is None else (1 - rate) * total + rate * target
+        natural = family.guide.settle(total, natural)
     return natural
 
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import Conjugate, seeded
+from ppl_models.distributions.negative_binomial import GRID
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.density import log_density
-from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, refined_draws
+from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, parameters_of, refined_draws
 
 
 @torch.no_grad()
@@ -56,20 +57,32 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
 
     Returns:
         Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those of
-        a positive column for its logarithm; correlation under a full covariance; rate of counts; probability of each
-        category, one variable a column. The attributes khat and accepted are the refinement's, NaN
-        without.
+        a positive column for its logarithm; correlation where columns vary together; rate of counts, or their mean and
+        dispersion, or their share of the row's total; probability of each category, one variable a column. The
+        attributes khat and accepted are the refinement's, NaN without.
 
     Raises:
-        InputError: a family that is not conjugate or was never fitted, or fewer than one draw.
+        InputError: a family that is not conjugate, was never fitted or holds a point estimate, or fewer than one draw.
     """
     if not isinstance(family, ClassProduct):
         raise InputError(f"parameter draws: expected a conjugate family, got {type(family).__name__}")
+    if not family.bayesian:
+        raise InputError(f"parameter draws: expected estimate 'bayes', got {family.likelihoods.estimate!r}")
     at_least_one(draws=draws)
     theta = _theta(family, draws, seed=seed, refine=refine)
-    variables = {"weights": (("component",), theta.sites["weights"])}
+    return in_raw_units(family, theta).assign_attrs(khat=theta.khat, accepted=theta.accepted)
+
+
+def in_raw_units(family: ClassProduct, theta: Theta) -> xr.Dataset:
+    """Values of a family's parameters in raw units, by the names and dimensions of ``parameter_draws``.
+
+    Args:
+        family: a fitted family.
+        theta: values by Pyro site.
+    """
+    variables = {"weights": (("component",), family.weights.from_sites(theta.sites))}
     for block in family.row:
-        values = {name.split(".")[1]: value for name, value in theta.sites.items() if name.startswith(block.site + ".")}
+        values = parameters_of(block, theta.sites)
         variables |= _RAW[block.site.split("_")[0]](family, block, values)
     arrays = {
         name: (("chain", "draw", *dims), value.unflatten(0, (theta.chains, -1)).numpy())
@@ -78,7 +91,7 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
     names = _coordinates(family)
     if "correlation" in arrays:
         names |= dict.fromkeys(("row", "column"), names["continuous_column"])
-    return xr.Dataset(arrays, coords=names, attrs={"khat": theta.khat, "accepted": theta.accepted})
+    return xr.Dataset(arrays, coords=names)
 
 
 def _theta(family: ClassProduct, draws: int, *, seed: int, refine: Dataset | None) -> Theta:
@@ -108,20 +121,27 @@ def _coordinates(family: ClassProduct) -> dict[str, list]:
 
 def _continuous(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
     """Locations and scales of the normal columns in raw units."""
-    loc, scale = block.pick(family.preparation.loc), block.pick(family.preparation.scale)
+    loc, scale = block.pick(family.preparation.loc), block.pick(family.preparation.scale) / block.unit
     dims = ("component", "continuous_column")
     found = {"loc": (dims, theta["loc"] * scale + loc)}
     if theta["precision"].dim() == theta["loc"].dim():
-        return found | {"scale": (dims, theta["precision"].rsqrt() * scale)}
-    covariance = torch.linalg.inv(theta["precision"])
+        return found | {"scale": (dims, theta["precision"].rsqrt().expand_as(theta["loc"]) * scale)}
+    covariance = torch.linalg.inv(theta["precision"]).expand(*theta["loc"].shape, -1)
     deviation = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
     correlation = covariance / (deviation[..., :, None] * deviation[..., None, :])
     return found | {"scale": (dims, deviation * scale), "correlation": (("component", "row", "column"), correlation)}
 
 
 def _counts(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
-    """Rates of the count columns."""
-    return {"rate": (("component", "count_column"), theta["rate"])}
+    """What tells the count columns' distributions: rates; means and dispersions; or shares of the row's total."""
+    dims = ("component", "count_column")
+    if "rate" in theta:
+        return {"rate": (dims, theta["rate"])}
+    if "dispersion" not in theta:
+        return {"share": (dims, theta["probs"])}
+    dispersion = GRID[theta["dispersion"].long()]
+    mean = dispersion * theta["probs"] / (1 - theta["probs"])
+    return {"mean": (dims, mean), "dispersion": (dims, dispersion)}
 
 
 def _categories(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
@@ -157,7 +177,7 @@ def density_curve(
     """
     at_least_one(draws=draws)
     low = high = np.full(len(grid), np.nan)
-    if isinstance(family, ClassProduct):
+    if isinstance(family, ClassProduct) and family.bayesian:
         theta = _theta(family, draws, seed=seed, refine=refine)
         densities = (log_joint_given(family, grid, theta.sites).logsumexp(1) + grid.log_scale).exp()
         low, high = np.quantile(densities.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -1,42 +1,42 @@
-"""A richer answer for θ: the posterior's mode and curvature, importance resampling, and Metropolis steps.
+"""A richer answer for θ: a full-rank guide of the exact posterior, importance-weighted, and Hamiltonian steps.
 
 The conjugate guide holds q(θ) and q(z | x) independent, so its intervals are too narrow where components overlap. Here
-z is summed out and θ is proposed from multivariate t distributions around the mode of p(θ | x), on unconstrained
-parameters: a third each with the curvature's covariance there, twice and four times that, since such posteriors have
-tails (defensive mixtures: Hesterberg 1995, https://doi.org/10.1080/00401706.1995.10484303). The proposals are weighted
-by the exact log joint and resampled, and each then takes random-walk Metropolis steps, which leave the posterior as it
-is and mend what the weights missed (Gilks and Berzuini 2001, https://doi.org/10.1111/1467-9868.00280). k-hat of the
-weights says how much there is to mend: below 0.7 the weights alone would do (Vehtari, Simpson, Gelman, Yao and Gabry
-2024, https://jmlr.org/papers/v25/19-556.html).
+z is summed out, and a full-rank guide over unconstrained parameters (``full_rank.py``) begins at the mode of p(θ | x)
+with the curvature there, moves to the posterior's moments, and is weighted by the exact log joint and resampled by
+Pareto-smoothed weights. Each draw then takes Hamiltonian steps, which leave the posterior as it is and mend what the
+weights missed. k-hat of the weights says how much there is to mend: below 0.7 the weights alone would do (Vehtari,
+Simpson, Gelman, Yao and Gabry 2024, https://jmlr.org/papers/v25/19-556.html).
+
+A mixture's posterior repeats itself for every order of its components. Weighted draws are kept to the part around the
+mode, one in K! of it; moved ones are put back there, by the order of components that is nearest to the mode's.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, permutations
 
 import pyro.distributions as dist
 import torch
 from jaxtyping import Bool, Float, Int
 from pyro import poutine
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
-from ppl_models.distributions import VectorToPositiveDefinite, seeded
+from ppl_models.distributions import Conjugate, VectorToPositiveDefinite, log_of_probability, seeded
 from ppl_models.errors import InputError
-from ppl_models.evaluation import pareto_k
-from ppl_models.families import ClassProduct
+from ppl_models.families import ClassProduct, Features
+from ppl_models.inference.full_rank import move, weighted_draws
 
 PROPOSALS_PER_DRAW = 5
-DEGREES = 5.0
-INFLATIONS = (1.0, 2.0, 4.0)
-MOST_CHAINS, BURN_IN, THINNING = 200, 50, 15
-MOST_PERMUTED = 6
+MOST_CHAINS = 200
 MOST_PARAMETERS = 400
 CELLS_AT_ONCE = 2**21
+GUESSES = 500
+SINGULAR = 1e-13  # of a matrix's diagonal: a pivot below it is noise
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def guide_draws(family: ClassProduct, draws: int) -> Theta:
 
 
 def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int) -> Theta:
-    """Draws of θ from the posterior given the rows, component summed out, by resampling and Metropolis steps.
+    """Draws of θ from the posterior given the rows, component summed out, by resampling and Hamiltonian steps.
 
     Args:
         family: a conjugate family fitted to the rows.
@@ -78,141 +78,166 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
         seed: the seed of the draws.
 
     Raises:
-        InputError: too many parameters for a dense curvature, or rows of another preparation.
+        InputError: too many parameters for a dense covariance, parameters on a grid, a point estimate, or rows of
+            another preparation.
     """
-    family.require(rows)
     with seeded(seed):
-        posterior = _Posterior(family, rows, guide_draws(family, 500))
-        if posterior.size > MOST_PARAMETERS:
-            raise InputError(
-                f"refined draws: expected at most {MOST_PARAMETERS} parameters, the family has {posterior.size}"
-            )
-        proposal = posterior.proposal()
-        free, log_weights = posterior.weigh(proposal, PROPOSALS_PER_DRAW * draws)
+        posterior = Posterior(family, rows)
+        found = weighted_draws(
+            posterior.in_parts, posterior.mode, posterior.covariance, draws=PROPOSALS_PER_DRAW * draws
+        )
         chains = max(count for count in range(1, min(draws, MOST_CHAINS) + 1) if draws % count == 0)
-        picked = torch.multinomial(log_weights.softmax(0), chains, replacement=True)
-        step = 2.38 / posterior.size**0.5 * proposal.component_distribution.scale_tril[0]
-        kept, accepted = posterior.move(free[picked], step, draws // chains)
-    one_order = float(log_weights.logsumexp(0)) - math.log(len(log_weights))
-    error = float((log_weights - one_order).exp().std()) / len(log_weights) ** 0.5
-    khat = float(pareto_k(log_weights[None].numpy())[0])
+        picked = torch.multinomial(found.probabilities, chains, replacement=True)
+        moved = move(posterior.log_joint, found.free[picked], found.root, states=draws // chains)
+    one_order, error = found.log_mean
     evidence = one_order + math.lgamma(posterior.interchangeable + 1)
-    return Theta(posterior.constrain(kept)[0], chains, khat, accepted, evidence, error)
+    return Theta(posterior.sites(moved.free), chains, found.khat, moved.accepted, evidence, error)
 
 
-class _Posterior:
-    """log p(θ, x) up to a constant, as a function of unconstrained vectors (draws, size)."""
+class Posterior:
+    """log p(θ, x) up to a constant, class summed out where it is not known, as a function of unconstrained vectors.
 
-    def __init__(self, family: ClassProduct, rows: Dataset, guess: Theta) -> None:
-        self.family, self.rows = family, rows
+    Made under torch's current random state, from which it guesses the parameters' scales.
+
+    Attributes:
+        size: how many numbers a vector has.
+        start: the guide's mean.
+        interchangeable: how many components have no order of their own; 1 if all have.
+
+    Raises:
+        InputError: too many parameters for a dense covariance, parameters on a grid, a point estimate, or rows of
+            another preparation.
+    """
+
+    def __init__(self, family: ClassProduct, rows: Dataset) -> None:
+        family.require(rows)
+        _require_smooth(family)
+        self.family, self.rows, self.features = family, rows, family.features(rows)
         self.prior = family.model.prior()
+        sites = guide_draws(family, GUESSES).sites
         trace = poutine.trace(family.model.parameters_from).get_trace(self.prior)
-        self.maps = {name: _map_of(trace.nodes[name]) for name in guess.sites}
-        centre = {name: self.maps[name].inv(value.mean(0)) for name, value in guess.sites.items()}
+        self.maps = {name: _map_of(trace.nodes[name]) for name in sites}
+        centre = {name: self.maps[name].inv(value.mean(0)) for name, value in sites.items()}
         self.shapes = {name: value.shape for name, value in centre.items()}
         self.start = torch.cat([value.flatten() for value in centre.values()])
         self.size = self.start.numel()
-        self.interchangeable = 1 if family.labelled else family.classes
-        pooled = [value.reshape(len(value), family.classes, -1) for value in guess.sites.values()]
-        self.spread = torch.cat(pooled, -1).std(0).mean(0)
+        if self.size > MOST_PARAMETERS:
+            raise InputError(f"posterior draws: expected at most {MOST_PARAMETERS} parameters, got {self.size}")
+        self.guesses = torch.cat([self.maps[name].inv(value).flatten(1) for name, value in sites.items()], -1)
+        self.interchangeable = family.classes if family.weights.exchangeable and not family.labelled else 1
+        self.spread = self._by_component(sites).std(0).mean(0)
+        known = self.features.labels != UNKNOWN
+        self.excluded = (known[:, None] & (self.features.told == 0)).mT if bool(known.any()) else None
 
     def constrain(self, free: Float[Tensor, "draws size"]) -> tuple[dict[str, Tensor], Tensor]:
-        """Values by site, and log |d values / d free|."""
+        """Values by site, and log |d values / d free|; −inf, and a matrix that is sound, where one is singular."""
         parts = free.split([shape.numel() for shape in self.shapes.values()], -1)
-        raw = {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
-        values = {name: self.maps[name](part) for name, part in raw.items()}
-        slopes = (self.maps[name].log_abs_det_jacobian(raw[name], values[name]) for name in raw)
-        return values, sum(slope.reshape(len(free), -1).sum(-1) for slope in slopes)
+        values, slopes = {}, free.new_zeros(len(free))
+        for (name, shape), part in zip(self.shapes.items(), parts, strict=True):
+            raw = part.unflatten(-1, shape)
+            value = self.maps[name](raw)
+            slopes = slopes + self.maps[name].log_abs_det_jacobian(raw, value).reshape(len(free), -1).sum(-1)
+            if isinstance(self.maps[name], VectorToPositiveDefinite):
+                sound = _sound(value)
+                value = torch.where(sound[..., None, None], value, torch.eye(value.shape[-1]).to(value))
+                slopes = torch.where(sound.all(-1), slopes, -torch.inf)
+            values[name] = value
+        return values, slopes
 
     def log_joint(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, " draws"]:
         """log p(x | θ) + log p(θ) + log |d θ / d free|, nats in prepared units."""
-        values, slope = self.constrain(free)
-        conditioned = poutine.condition(self.family.model.parameters_from, data=values)
-        trace = poutine.trace(conditioned).get_trace(self.prior)
-        prior = sum(trace.nodes[name]["fn"].log_prob(values[name]).reshape(len(free), -1).sum(-1) for name in values)
-        joint = log_joint_given(self.family, self.rows, values)
-        labels = self.family.model.known(self.rows)
-        told = joint.gather(1, labels.clamp(min=0).expand(len(free), 1, -1))[:, 0]
-        return (torch.where(labels == UNKNOWN, joint.logsumexp(1), told) * self.rows.weights).sum(-1) + prior + slope
+        with dist.validation_enabled(False):
+            values, slope = self.constrain(free)
+            conditioned = poutine.condition(self.family.model.parameters_from, data=values)
+            trace = poutine.trace(conditioned).get_trace(self.prior)
+            prior = sum(
+                trace.nodes[name]["fn"].log_prob(values[name]).reshape(len(free), -1).sum(-1) for name in values
+            )
+        joint = log_joint_of(self.family, self.features, values)
+        if self.excluded is not None:
+            joint = joint.masked_fill(self.excluded, -torch.inf)
+        return joint.logsumexp(1) @ self.rows.weights + prior + slope
+
+    @torch.no_grad()
+    def in_parts(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, " draws"]:
+        """The same in bounded memory, −inf for components in another order than the mode's."""
+        size = max(CELLS_AT_ONCE // (len(self.rows) * self.family.classes * len(self.family.schema.columns)), 1)
+        joint = torch.cat([self.log_joint(part) for part in free.split(size)])
+        return torch.where(self.in_order(free) & ~joint.isnan(), joint, -torch.inf)
 
     @cached_property
     def mode(self) -> Float[Tensor, " size"]:
-        """The unconstrained vector of the highest log joint, from the guide's means."""
-        free = self.start.clone().requires_grad_()
-        optimiser = torch.optim.LBFGS([free], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
+        """The unconstrained vector of the highest log joint, from the guide's mean on."""
+        scale = self.guesses.std(0).nan_to_num(1.0, posinf=1.0).clamp(1e-3, 10.0)
+        white = torch.zeros_like(self.start, requires_grad=True)
+        optimiser = torch.optim.LBFGS([white], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
 
         def loss() -> Tensor:
             optimiser.zero_grad()
-            value = -self.log_joint(free[None])[0]
+            value = -self.log_joint((self.start + scale * white)[None])[0]
             value.backward()
             return value
 
-        optimiser.step(loss)
-        return free.detach()
+        with torch.enable_grad():
+            optimiser.step(loss)
+        return (self.start + scale * white).detach()
 
-    def proposal(self) -> torch.distributions.Distribution:
-        """Multivariate t distributions around the mode, with the curvature there and wider."""
-        mode = self.mode
-        curvature = torch.autograd.functional.hessian(lambda free: -self.log_joint(free[None])[0], mode)
-        covariance = torch.linalg.inv((curvature + curvature.mT) / 2)
-        scales = mode.new_tensor(INFLATIONS).sqrt()[:, None, None] * torch.linalg.cholesky(covariance)
-        students = dist.MultivariateStudentT(mode.new_tensor(DEGREES), mode, scales)
-        return dist.MixtureSameFamily(dist.Categorical(mode.new_ones(len(INFLATIONS))), students)
+    @cached_property
+    def covariance(self) -> Float[Tensor, "size size"]:
+        """The inverse of the curvature at the mode."""
+        with torch.enable_grad():
+            curvature = torch.autograd.functional.hessian(lambda free: -self.log_joint(free[None])[0], self.mode)
+        return torch.linalg.inv((curvature + curvature.mT) / 2)
 
-    @torch.no_grad()
-    def weigh(self, proposal: torch.distributions.Distribution, draws: int) -> tuple[Tensor, Tensor]:
-        """Draws of a proposal and their log importance weights, in bounded memory."""
-        free = proposal.sample((draws,))
-        size = max(CELLS_AT_ONCE // (len(self.rows) * self.family.classes * len(self.family.schema.columns)), 1)
-        joint = torch.cat([self.log_joint(part) for part in free.split(size)])
-        kept = self.in_order(free)
-        return free, torch.where(kept, joint - proposal.log_prob(free), -torch.inf)
+    def sites(self, free: Float[Tensor, "draws size"]) -> dict[str, Tensor]:
+        """Values by site, the components in the order that is nearest to the mode's."""
+        values, order = self.constrain(free)[0], self.order(free)
+        return {name: self._reorder(value, order) for name, value in values.items()}
 
-    @torch.no_grad()
-    def move(self, free: Float[Tensor, "chains size"], step: Tensor, states: int) -> tuple[Tensor, float]:
-        """States of chains of random-walk Metropolis steps, chain after chain, and the share of steps accepted."""
-        joint, kept, accepted = self.log_joint(free), [], 0.0
-        moves = BURN_IN + THINNING * states
-        for move in range(1, moves + 1):
-            new = free + torch.randn_like(free) @ step.mT
-            raised = self.log_joint(new)
-            taken = (torch.rand_like(joint).log() < raised - joint) & self.in_order(new)
-            free, joint = torch.where(taken[:, None], new, free), torch.where(taken, raised, joint)
-            accepted += float(taken.double().mean())
-            if move > BURN_IN and (move - BURN_IN) % THINNING == 0:
-                kept.append(free)
-        return torch.stack(kept, 1).flatten(0, 1), accepted / moves
-
-    def by_component(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, "draws classes numbers"]:
-        """Each component's parameters side by side."""
-        values = self.constrain(free)[0].values()
-        return torch.cat([value.reshape(len(free), self.family.classes, -1) for value in values], -1)
+    def _reorder(self, value: Tensor, order: Int[Tensor, "draws classes"]) -> Tensor:
+        """A site's values in another order of the components; what they share stays."""
+        if self.interchangeable == 1 or value.shape[1] != self.family.classes:
+            return value
+        return value.take_along_dim(order.reshape(*order.shape, *[1] * (value.dim() - 2)), 1)
 
     def in_order(self, free: Float[Tensor, "draws size"]) -> Bool[Tensor, " draws"]:
-        """Whether a draw's components, in any other order, would be farther from those of the mode.
+        """Whether a draw's components, in any other order, would be farther from those of the mode."""
+        return (self.order(free) == torch.arange(self.interchangeable)).all(-1)
 
-        A mixture's posterior repeats itself for every order of its components; this keeps the part around the mode,
-        one in K! of it. Beyond six components only exchanges of two are tried, which may keep a little more.
-        """
+    def order(self, free: Float[Tensor, "draws size"]) -> Int[Tensor, "draws interchangeable"]:
+        """Which of a draw's components stands for each of the mode's: the nearest ones, each used once."""
+        given = torch.arange(self.interchangeable)
         if self.interchangeable == 1:
-            return torch.ones(len(free), dtype=torch.bool)
-        gap = (self.by_component(free)[:, :, None] - self.by_component(self.mode[None])[:, None]) / self.spread
-        cost = gap.square().sum(-1)
-        orders = self.orders()
-        total = cost[:, torch.arange(self.interchangeable), orders].sum(-1)
-        return total[:, 0] <= total.amin(-1) + 1e-9
+            return given.expand(len(free), -1)
+        mode, drawn = (self._by_component(self.constrain(one)[0]) for one in (self.mode[None], free))
+        cost = ((drawn[:, None] - mode[:, :, None]) / self.spread).square().sum(-1).nan_to_num(0.0)
+        order = given.repeat(len(free), 1)
+        for draw in (cost.argmin(-1) != given).any(-1).nonzero()[:, 0].tolist():
+            order[draw] = torch.as_tensor(linear_sum_assignment(cost[draw].numpy())[1])
+        return order
 
-    def orders(self) -> Int[Tensor, "orders classes"]:
-        """Orders of the components to try, the given one first."""
-        given = tuple(range(self.interchangeable))
-        if self.interchangeable <= MOST_PERMUTED:
-            return torch.tensor(list(permutations(given)))
-        swapped = [given]
-        for one, other in combinations(given, 2):
-            order = list(given)
-            order[one], order[other] = other, one
-            swapped.append(tuple(order))
-        return torch.tensor(swapped)
+    def _by_component(self, sites: Mapping[str, Tensor]) -> Float[Tensor, "draws classes numbers"]:
+        """Each component's parameters side by side; what the components share tells nothing of their order."""
+        weights = self.family.weights.from_sites(dict(sites))
+        parts = [value for block in self.family.row for value in parameters_of(block, sites).values()]
+        owned = [value for value in parts if value.shape[1] == self.family.classes]
+        return torch.cat([value.flatten(2) for value in [weights[..., None], *owned]], -1)
+
+
+def _require_smooth(family: ClassProduct) -> None:
+    """Refuse what has no posterior, or one that is not smooth."""
+    if not family.bayesian:
+        raise InputError(f"posterior draws: expected estimate 'bayes', got {family.likelihoods.estimate!r}")
+    if family.likelihoods.counts == "negative-binomial":
+        raise InputError("posterior draws: expected smooth parameters, a negative binomial's dispersion is on a grid")
+
+
+def _sound(matrix: Float[Tensor, "draws classes columns columns"]) -> Bool[Tensor, "draws classes"]:
+    """Whether a precision has a Cholesky factor, taken from the last column on as Pyro does, above rounding."""
+    turned = matrix.detach().flip((-2, -1))
+    root, failed = torch.linalg.cholesky_ex(turned)
+    pivots = root.diagonal(dim1=-2, dim2=-1).square() / turned.diagonal(dim1=-2, dim2=-1)
+    return (failed == 0) & (pivots > SINGULAR).all(-1)
 
 
 def _map_of(site: dict) -> Transform:
@@ -224,13 +249,23 @@ def _map_of(site: dict) -> Transform:
 def log_joint_given(
     family: ClassProduct, rows: Dataset, sites: Mapping[str, Tensor]
 ) -> Float[Tensor, "draws classes rows"]:
-    """log p(x, z = k | θ) of each row for each draw of θ, nats in prepared units; draws and classes are one batch."""
-    weights = sites["weights"]
-    member = torch.arange(weights.numel())[:, None]
-    joint = weights.log().flatten()[:, None].expand(-1, len(rows))
-    for block in family.row:
-        prefix = f"{block.site}."
-        theta = {name.removeprefix(prefix): value.flatten(0, 1) for name, value in sites.items() if prefix in name}
-        cells = block.likelihood(theta, member).log_prob(block.pick(rows.values))
-        joint = joint + (cells if cells.dim() == 2 else (cells * block.pick(rows.observed)).sum(-1))
-    return joint.unflatten(0, weights.shape)
+    """log p(x, z = k | θ) of each row for each draw of θ, nats in prepared units."""
+    return log_joint_of(family, family.features(rows), sites)
+
+
+def log_joint_of(
+    family: ClassProduct, features: Features, sites: Mapping[str, Tensor]
+) -> Float[Tensor, "draws classes rows"]:
+    """The same from the rows' features: rows last, as sums over classes are twice as fast that way."""
+    encoded = [block.encode(parameters_of(block, sites)) for block in family.row]
+    everything = torch.cat([*encoded, log_of_probability(family.weights.from_sites(sites))[..., None]], -1)
+    joint = everything @ features.statistics.mT + features.base
+    for index, hidden in features.hidden.items():
+        joint = joint.index_add(-1, hidden.rows, hidden.conditional(encoded[index]).log_integral)
+    return joint
+
+
+def parameters_of(block: Conjugate, sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A block's θ among the values of all sites."""
+    prefix = f"{block.site}."
+    return {name.removeprefix(prefix): value for name, value in sites.items() if name.startswith(prefix)}

@@ -1,0 +1,108 @@
+"""Missing cells drawn given the observed ones, and filled in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ppl_models.datasets import Dataset
+from ppl_models.distributions import seeded
+from ppl_models.errors import at_least_one
+from ppl_models.families import ClassProduct, Family
+from ppl_models.inference.answers import require_conjugate
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """A table with its missing cells filled in.
+
+    Attributes:
+        frame: the rows in raw columns, kinds and units; missing cells hold the median of their draws, categories the
+            most frequent one.
+        cells: one row a missing cell: row (from 0), column, value (what was filled in), and of its draws mean, sd, low
+            and high (90 % interval) for numbers or probability for the category filled in; NaN for the other kind.
+        draws: the draws, the missing cells of the rows by draw: one column a row of ``cells``, raw numbers or codes.
+    """
+
+    frame: pd.DataFrame
+    cells: pd.DataFrame
+    draws: Float[np.ndarray, "draws cells"]
+
+
+@torch.no_grad()
+def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200) -> Imputation:
+    """Fill in missing cells from their distribution given the observed ones, component and θ integrated out.
+
+    Args:
+        family: a fitted naive Bayes or mixture.
+        data: rows of its preparation; labels are not used.
+        seed: the seed of the draws.
+        draws: of each cell.
+
+    Raises:
+        InputError: another family, rows of another preparation, or no draw.
+
+    >>> from ppl_models import NaiveBayes, fit, load, prepare
+    >>> table = load("fast_food_customers")
+    >>> rows = prepare(table.frame, table.schema)(table.frame)
+    >>> found = impute(fit(NaiveBayes(table.schema), rows, seed=0).family, rows, seed=0)
+    >>> int(found.frame.isna().sum().sum()), len(found.cells) == int((~rows.observed).sum())
+    (0, True)
+    """
+    require_conjugate(family, "imputation")
+    family.require(data)
+    at_least_one(draws=draws)
+    rows, columns = (~data.observed).nonzero(as_tuple=True)
+    with seeded(seed):
+        drawn = completed(family, data, draws)[:, rows, columns]
+    raw = _in_raw_units(family, drawn, columns)
+    discrete = np.array([bool(column.cardinality) for column in data.schema.columns])[columns.numpy()]
+    cells = _summary(raw, discrete)
+    filled = data.values.clone()
+    filled[rows, columns] = _nearest_draw(drawn, raw, cells["value"].to_numpy())
+    frame = family.preparation.invert(filled)
+    names = [data.schema.names[index] for index in columns.tolist()]
+    return Imputation(frame, pd.DataFrame({"row": rows.numpy(), "column": names}).join(cells), raw)
+
+
+def completed(family: ClassProduct, data: Dataset, draws: int) -> Float[Tensor, "draws rows columns"]:
+    """Prepared rows with their missing cells drawn, under torch's current random state."""
+    logits = family.log_joint(data)
+    member = torch.distributions.Categorical(logits=logits).sample((draws,)).flatten()
+    repeated = data[torch.arange(len(data)).repeat(draws)]
+    natural = family.guide.natural()
+    return family.row.draw_given(natural[:, :-1], member, repeated).unflatten(0, (draws, len(data)))
+
+
+def _in_raw_units(family: ClassProduct, drawn: Tensor, columns: Tensor) -> np.ndarray:
+    """Prepared cells in raw units, categories as codes."""
+    preparation = family.preparation
+    kinds = [column.kind for column in preparation.schema.columns]
+    continuous = torch.tensor([kind in ("real", "positive") for kind in kinds])[columns]
+    positive = torch.tensor([kind == "positive" for kind in kinds])[columns]
+    straight = torch.where(continuous, drawn * preparation.scale[columns] + preparation.loc[columns], drawn)
+    return torch.where(positive, straight.exp(), straight).numpy()
+
+
+def _summary(raw: np.ndarray, discrete: np.ndarray) -> pd.DataFrame:
+    """What is filled in, and how sure."""
+    draws, cells = raw.shape
+    order = np.sort(raw, axis=0)
+    middle = order[(draws - 1) // 2] if cells else np.empty(0)
+    codes = np.arange(int(raw[:, discrete].max(initial=0)) + 1)
+    shares = (raw[:, :, None] == codes).mean(0) if discrete.any() else np.zeros((cells, 1))
+    low, high = np.quantile(raw, [0.05, 0.95], axis=0)
+    numbers = {"mean": raw.mean(0), "sd": raw.std(0, ddof=min(1, draws - 1)), "low": low, "high": high}
+    return pd.DataFrame(
+        {"value": np.where(discrete, shares.argmax(-1), middle)}
+        | {name: np.where(discrete, np.nan, value) for name, value in numbers.items()}
+        | {"probability": np.where(discrete, shares.max(-1), np.nan)}
+    )
+
+
+def _nearest_draw(drawn: Tensor, raw: np.ndarray, values: np.ndarray) -> Tensor:
+    """The prepared value of the draw that each raw value is."""
+    return drawn.gather(0, torch.tensor(np.abs(raw - values).argmin(0))[None])[0]

@@ -1,0 +1,103 @@
+"""Passes of natural-gradient inference over all rows, with every third of them leapt: SQUAREM.
+
+Two steps of a fixed-point map from a state on, T₀ → T₁ → T₂, tell a direction and a curvature; T₀ − 2α r + α² v with
+r = T₁ − T₀, v = T₂ − T₁ − r and α = −‖r‖/‖v‖ goes on along them (Varadhan and Roland 2008,
+https://doi.org/10.1111/j.1467-9469.2007.00585.x). T are the sums that q(θ) is settled from, so that a leap may go
+anywhere that sums may; where it lost, the plain second step stands, and so the bound never falls.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.families import ClassProduct, Features
+
+LONGEST, SHRUNK = 64.0, 0.01
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs side by side.
+
+    Attributes:
+        total: the prior's natural parameters and the sums of statistics.
+        natural: q(θ), settled from them.
+        elbo: of all rows, nats in prepared units.
+        responsibilities: those that the ELBO is for.
+    """
+
+    total: Float[Tensor, "restarts classes natural"]
+    natural: Float[Tensor, "restarts classes natural"]
+    elbo: Float[Tensor, " restarts"]
+    responsibilities: Float[Tensor, "restarts rows classes"]
+
+    def __getitem__(self, some: Tensor) -> "Runs":
+        return Runs(self.total[some], self.natural[some], self.elbo[some], self.responsibilities[some])
+
+    def where(self, wanted: Tensor, others: "Runs") -> "Runs":
+        """These runs, with ``others`` in the place of those that are not wanted."""
+        parts = [
+            value.index_copy(0, (~wanted).nonzero()[:, 0], getattr(others, name)) for name, value in vars(self).items()
+        ]
+        return Runs(*parts)
+
+
+def begin(family: ClassProduct, features: Features, natural: Float[Tensor, "restarts classes natural"]) -> Runs:
+    """Runs one step after these states."""
+    _, responsibilities = bound(family, features, natural)
+    return _settled(family, features, family.accumulate(features, responsibilities, previous=natural), natural)
+
+
+def step(family: ClassProduct, features: Features, runs: Runs) -> Float[Tensor, "restarts classes natural"]:
+    """The sums after one more step."""
+    return family.accumulate(features, runs.responsibilities, previous=runs.natural)
+
+
+def leap(family: ClassProduct, features: Features, runs: Runs) -> Runs:
+    """Two steps, and as far beyond them as pays."""
+    one = _settled(family, features, step(family, features, runs), runs.natural)
+    second = step(family, features, one)
+    leapt = _settled(family, features, _beyond(family, runs.total, one.total, second), one.natural)
+    better = leapt.elbo >= one.elbo
+    if bool(better.all()):
+        return leapt
+    return leapt.where(better, _settled(family, features.of_runs(~better), second[~better], one.natural[~better]))
+
+
+def _beyond(family: ClassProduct, start: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The sums along the direction and the curvature of two steps; numbers that cannot be negative stay above 0."""
+    direction, curvature = first - start, second - 2 * first + start
+    ratio = direction.flatten(1).norm(dim=1) / curvature.flatten(1).norm(dim=1)
+    length = ratio.nan_to_num(1.0).clamp(1.0, LONGEST)[:, None, None]
+    beyond = start + 2 * length * direction + length.square() * curvature
+    prior = family.model.prior()
+    return torch.where(family.nonnegative, torch.maximum(beyond, prior + SHRUNK * (second - prior)), beyond)
+
+
+def _settled(family: ClassProduct, features: Features, total: Tensor, previous: Tensor) -> Runs:
+    """Runs at these sums."""
+    natural = family.settle(total, previous)
+    return Runs(total, natural, *bound(family, features, natural))
+
+
+def bound(
+    family: ClassProduct, features: Features, natural: Float[Tensor, "restarts classes natural"]
+) -> tuple[Float[Tensor, " restarts"], Float[Tensor, "restarts rows classes"]]:
+    """The ELBO of all rows, nats in prepared units, and the responsibilities that it is for."""
+    joint = family.expected_log_joint(features, natural)
+    unknown = features.labels == UNKNOWN
+    told = joint.gather(-1, features.labels.clamp(min=0).expand(joint.shape[:-1])[..., None])[..., 0]
+    local = torch.where(unknown, joint.logsumexp(-1), told)
+    responsibilities = torch.where(unknown[:, None], joint.softmax(-1), features.told)
+    return (local * features.weights).sum(-1) - _divergence(family, natural), responsibilities
+
+
+def _divergence(family: ClassProduct, natural: Float[Tensor, "restarts classes natural"]) -> Float[Tensor, " restarts"]:
+    """KL(q(θ) ‖ prior) of each run, nats; NaN for one that has come to a fault, of which a prior knows no density."""
+    sound = torch.isfinite(natural).flatten(1).all(-1)
+    if bool(sound.all()):
+        return family.divergence(natural)
+    return natural.new_full(sound.shape, torch.nan).masked_scatter(sound, family.divergence(natural[sound]))
