@@ -68,6 +68,7 @@ def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200) -> Imp
     return Imputation(frame, pd.DataFrame({"row": rows.numpy(), "column": names}).join(cells), raw)
 
 
+@torch.no_grad()
 def completed(family: ClassProduct, data: Dataset, draws: int) -> Float[Tensor, "draws rows columns"]:
     """Prepared rows with their missing cells drawn, under torch's current random state."""
     logits = family.log_joint(data)

@@ -34,7 +34,7 @@ from ppl_models.inference.full_rank import move, weighted_draws
 PROPOSALS_PER_DRAW = 5
 MOST_CHAINS = 200
 MOST_PARAMETERS = 400
-CELLS_AT_ONCE = 2**21
+CELLS_AT_ONCE = 2**18  # fits a processor's cache
 GUESSES = 500
 SINGULAR = 1e-13  # of a matrix's diagonal: a pivot below it is noise
 

@@ -230,7 +230,7 @@ def _posterior(cell: _Cell, rows: Dataset, seed: int, draws: int) -> _Answer:
 def _draws(family: ClassProduct, rows: Dataset, draws: int, seed: int) -> tuple[Theta, str]:
     """Draws of the posterior with the component summed out; where that cannot be, of the guide; and what is amiss."""
     if family.n_parameters <= MOST_REFINED and family.classes > 1:
-        with suppress(ValueError, torch.linalg.LinAlgError):  # a refusal, or a matrix that is not positive definite
+        with suppress(InputError, torch.linalg.LinAlgError):
             theta = refined_draws(family, rows, draws, seed=seed)
             doubtful = theta.khat > UNRELIABLE_KHAT
             return theta, f"elpd_loo from draws of k-hat {theta.khat:.1f}" if doubtful else ""
