@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+import ppl_models
+
 ROOT = Path(__file__).parents[1]
-EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+EXAMPLE, CLASSICAL = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,12 @@ def test_the_readme_shows_the_table_that_the_example_prints(outcome):
     shown = re.findall(r"^\| (\S.*?) \| (-[\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert [name for name, _ in shown] == list(printed.index)
     np.testing.assert_allclose([float(elpd) for _, elpd in shown], printed["elpd"], atol=0.02)
+
+
+def test_the_second_example_prints_the_number_beside_it(capsys):
+    exec(CLASSICAL, {"ppl": ppl_models})
+    stated = re.search(r"# (-[0-9.]+):", CLASSICAL)[1]
+    assert round(float(capsys.readouterr().out), 2) == float(stated)
 
 
 def test_the_readme_shows_the_picture_that_the_example_makes(outcome):

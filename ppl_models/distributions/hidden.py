@@ -45,7 +45,7 @@ class Hidden:
         covariance = torch.cholesky_inverse(root) * both
         pull = (linear[..., None, :] - self.values @ precision) * self.patterns[self.pattern]
         mean = (covariance[..., self.pattern, :, :] @ pull[..., None])[..., 0]
-        constant = (self.patterns.sum(-1) * LOG_2PI - log_det_of(root))[..., self.pattern]
+        constant = (self.patterns.sum(-1).to(self.values) * LOG_2PI - log_det_of(root))[..., self.pattern]
         return Conditional(mean, covariance, ((pull * mean).sum(-1) + constant) / 2)
 
     def evidence(self, expected: Float[Tensor, "*batch classes natural"]) -> Float[Tensor, "*batch incomplete classes"]:

@@ -53,7 +53,9 @@ class StructuredNormal(NormalWishart):
         loc = free["loc"]
         log_shape = free.get("log_shape", torch.zeros_like(loc[..., :1, :]))
         shape = (log_shape - log_shape.mean(-1, keepdim=True)).exp()
-        turned, sign = torch.linalg.qr(free.get("orientation", torch.eye(self.size).to(loc)))
+        turned, sign = torch.linalg.qr(
+            free.get("orientation", torch.eye(self.size).to(loc).expand(*loc.shape[:-2], 1, -1, -1))
+        )
         orientation = turned * sign.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]
         covariance = compose(free["log_volume"].exp(), shape, orientation)
         precision = torch.linalg.inv(covariance).expand(*loc.shape, -1)

@@ -1,6 +1,7 @@
 """Answers become pages: figures, and reports that are one folder each and need no network."""
 
 from ppl_models.reports.canvas import to_svg
+from ppl_models.reports.classification import classification_section, reliability
 from ppl_models.reports.figures import (
     bound_ladder,
     density_overlay,
@@ -10,6 +11,7 @@ from ppl_models.reports.figures import (
     parameter_intervals,
 )
 from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
+from ppl_models.reports.profiles import profile_map, profile_section
 from ppl_models.reports.report import Report, write_index
 from ppl_models.reports.sections import check_section, comparison_section, parameter_section, sample_section
 
@@ -18,6 +20,7 @@ __all__ = [
     "bound_ladder",
     "category_shares",
     "check_section",
+    "classification_section",
     "comparison_section",
     "density_overlay",
     "elbo_curves",
@@ -27,6 +30,9 @@ __all__ = [
     "latent_grid",
     "parameter_intervals",
     "parameter_section",
+    "profile_map",
+    "profile_section",
+    "reliability",
     "sample_pairs",
     "sample_section",
     "to_svg",
