@@ -13,7 +13,23 @@ from ppl_models.cli import Quick, Seed, script
 from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
 
-ANALYSES = ("densities", "digits", "elbo", "fast_food", "wrodl")
+ANALYSES = (
+    "posterior",
+    "densities",
+    "restarts",
+    "missing_cells",
+    "latent_classes",
+    "penguins",
+    "spending",
+    "votes",
+    "census",
+    "missing_votes",
+    "covariances",
+    "digits",
+    "elbo",
+    "fast_food",
+    "wrodl",
+)  # the longest first, so that no core waits
 
 IndexDir = Annotated[
     Path, typer.Option(help="Folder of the index page and of a folder a report.", callback=require_index_place)
@@ -37,7 +53,11 @@ def main(*, seed: Seed = 0, output_dir: IndexDir = Path("results"), quick: Quick
     if failed:
         print(f"error: {', '.join(failed)} did not finish", file=sys.stderr)
         sys.exit(max(failed.values()))
-    print(write_index(output_dir, {name: output_dir / name for name in ANALYSES}, title="Density comparison reports"))
+    print(
+        write_index(
+            output_dir, {name: output_dir / name for name in sorted(ANALYSES)}, title="Density comparison reports"
+        )
+    )
 
 
 if __name__ == "__main__":

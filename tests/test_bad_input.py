@@ -1,28 +1,13 @@
-"""What cannot be used is refused in one line that says where, what was expected and what came."""
+"""Files and tables that cannot be used are refused in one line that says where, what was expected and what came."""
 
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from cases import rows_of
 
 from ppl_models.datasets import Column, Schema, infer_schema, load, prepare, read, split
 from ppl_models.errors import InputError
-from ppl_models.evaluation import compare
-from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
-from ppl_models.inference import (
-    Gradient,
-    NaturalGradient,
-    density_curve,
-    estimate_elbo,
-    fit,
-    log_density,
-    parameter_draws,
-    sample,
-)
 
 FILES = {
     "empty.csv": "",
@@ -41,7 +26,6 @@ FILES = {
 FRAME = pd.DataFrame({"x": [0.5, 1.5, 2.5, 4.0], "n": [1, 0, 2, 5], "b": [0, 1, 1, 0], "y": ["u", "v", "u", "v"]})
 SCHEMA = infer_schema(FRAME, label="y")
 REAL = Schema((Column("x", "real"),))
-LABELLED = Schema((Column("x", "real"),), label=Column("y", "categorical", ("u", "v")))
 
 
 def cells(kind: str, *values: object):
@@ -52,15 +36,6 @@ def cells(kind: str, *values: object):
 
 def rows(schema: Schema = SCHEMA, frame: pd.DataFrame = FRAME, **changes):
     return prepare(frame.assign(**changes), schema)(frame.assign(**changes))
-
-
-def fitted(make=NaiveBayes, schema: Schema = SCHEMA):
-    family = make(schema)
-    return fit(family, rows(schema), seed=0, method=Gradient(steps=2) if make is vae else None).family
-
-
-def vae(schema: Schema) -> VAE:
-    return VAE(schema, latent=1, hidden=())
 
 
 FILES_REFUSED = {
@@ -144,102 +119,6 @@ WEIGHTS = {
     "infinite": ([1, 1, 1, np.inf], r"weights: expected 4 finite .* sum inf"),
 }
 
-IRIS = load("iris").schema
-HALVES = {"a": slice(2), "b": slice(2, 4)}
-OTHER = prepare(FRAME.head(3), SCHEMA)(FRAME)
-MODELS = {
-    "no component": (lambda: Mixture(SCHEMA, components=0), "components: expected a whole number from 1, got 0"),
-    "discrete columns": (
-        lambda: GaussianMixture(SCHEMA, components=2),
-        "GaussianMixture: expected real or positive columns, column 'n' is count",
-    ),
-    "no latent": (lambda: VAE(SCHEMA, latent=0), r"VAE: expected one or more latent .* got latent=0"),
-    "no unit": (lambda: Autoencoder(SCHEMA, latent=1, hidden=(4, 0)), r"Autoencoder: expected .* hidden=\(4, 0\)"),
-    "no label": (lambda: NaiveBayes(REAL, labelled=True), "NaiveBayes: labelled=True needs a schema with a label"),
-    "too few rows": (
-        lambda: fit(Mixture(SCHEMA, components=5), rows(), seed=0),
-        "Mixture: expected at least as many rows as classes, got 4 rows for 5 classes",
-    ),
-    "no known class": (
-        lambda: fit(NaiveBayes(SCHEMA), rows(y=None), seed=0),
-        "label 'y': expected some known classes, all 4 training rows miss it",
-    ),
-    "missing cells under full covariance": (
-        lambda: fit(GaussianMixture(REAL, components=1, covariance="full"), rows(REAL, x=[1, 2, None, 4]), seed=0),
-        "covariance 'full': expected rows without missing cells, row 3 .*has one",
-    ),
-    "natural gradients of a VAE": (
-        lambda: fit(vae(SCHEMA), rows(), seed=0, method=NaturalGradient()),
-        "NaturalGradient: expected a conjugate family, got VAE; use Gradient",
-    ),
-    "training rows of another schema": (
-        lambda: fit(NaiveBayes(SCHEMA), rows(REAL), seed=0),
-        "NaiveBayes: expected the columns x, n, b, got x",
-    ),
-    "validation rows of another preparation": (
-        lambda: fit(NaiveBayes(SCHEMA), rows(), OTHER, seed=0),
-        "expected .*rows prepared by the preparation of .* training rows, got rows of another",
-    ),
-    "rows of another preparation": (
-        lambda: log_density(fitted(), OTHER),
-        "expected rows prepared by the preparation of its training rows, got rows of another",
-    ),
-    "rows of another schema": (lambda: log_density(fitted(), rows(REAL)), "expected the columns x, n, b, got x"),
-    "rows of other kinds": (
-        lambda: log_density(fitted(), rows(SCHEMA.override(n="real"))),
-        "expected column 'n' to be count, got real",
-    ),
-    "rows of another label": (
-        lambda: log_density(fitted(NaiveBayes, REAL), rows(LABELLED)),
-        "expected the label none, got 'y' of 'u' 'v'",
-    ),
-    "unfitted": (lambda: log_density(NaiveBayes(SCHEMA), rows()), "NaiveBayes: .* never fitted"),
-    "unfitted, no continuous column": (
-        lambda: log_density(NaiveBayes(load("wrodl").schema), rows_of("wrodl", 50)),
-        "NaiveBayes: expected a fitted family, got one that was never fitted",
-    ),
-    "samples of an unfitted family": (lambda: sample(vae(SCHEMA), 3, seed=0), "VAE: .* never fitted"),
-    "draws of an unfitted family": (
-        lambda: parameter_draws(NaiveBayes(REAL), 3, seed=0),
-        "NaiveBayes: .* never fitted",
-    ),
-    "no draw": (lambda: log_density(fitted(vae), rows(), draws=0), "draws: expected one or more, got 0"),
-    "no particle": (lambda: estimate_elbo(fitted(), rows(), seed=0, particles=0), "particles: .* one or more, got 0"),
-    "other rows": (
-        lambda: compare({name: log_density(fitted(), rows()[at]) for name, at in HALVES.items()}),
-        r"expected the same test rows \(checksum\) in every density",
-    ),
-    "no row to sample": (lambda: sample(fitted(), 0, seed=0), "rows: expected one or more, got 0"),
-    "no parameter draw": (lambda: parameter_draws(fitted(), 0, seed=0), "draws: expected one or more, got 0"),
-    "no draw for a band": (
-        lambda: density_curve(fitted(), rows(), seed=0, draws=0),
-        "draws: expected one or more, got 0",
-    ),
-    "no parameters in conjugate form": (
-        lambda: parameter_draws(fitted(vae), 3, seed=0),
-        "parameter draws: expected a conjugate family, got VAE",
-    ),
-    "no step": (lambda: Gradient(steps=0), "Gradient: steps: expected one or more, got 0"),
-    "no restart": (lambda: NaturalGradient(restarts=0), "NaturalGradient: restarts: expected one or more, got 0"),
-    "no batch": (lambda: Gradient(batch_size=0), "Gradient: batch_size: expected one or more, got 0"),
-}
-
-WRONG_TYPES = {
-    "unknown kind": (
-        lambda: infer_schema(FRAME, kinds={"x": "complex"}),
-        "column 'x': kind must be one of .*'complex'",
-    ),
-    "half a component": (
-        lambda: Mixture(SCHEMA, components=2.5),
-        "components: expected a whole number from 1, got 2.5",
-    ),
-    "unknown covariance": (
-        lambda: GaussianMixture(IRIS, components=2, covariance="tied"),
-        "covariance must be 'diagonal' or 'full', not 'tied'",
-    ),
-    "unknown scale": (lambda: VAE(SCHEMA, latent=1, scale="cell"), "VAE: scale must be 'row' or 'column', not 'cell'"),
-}
-
 
 def refuse(call, message: str) -> None:
     """The call raises an InputError of one line with this message."""
@@ -276,24 +155,3 @@ def test_columns_that_speak_for_no_kind_are_refused_until_one_is_given(values, m
 @pytest.mark.parametrize(("weights", "message"), WEIGHTS.values(), ids=WEIGHTS)
 def test_weights_that_do_not_count_rows_are_refused(weights, message):
     refuse(lambda: prepare(FRAME, SCHEMA)(FRAME, weights=np.array(weights)), message)
-
-
-@pytest.mark.parametrize(("call", "message"), MODELS.values(), ids=MODELS)
-def test_models_that_cannot_be_are_refused_by_option(call, message):
-    refuse(call, message)
-
-
-@pytest.mark.parametrize(("call", "message"), WRONG_TYPES.values(), ids=WRONG_TYPES)
-def test_options_of_another_type_are_refused(call, message):
-    """As users meet them: the type checks of the test run are off."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        refuse(call, message)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def test_a_family_that_was_refused_rows_can_still_be_fitted():
-    family = Mixture(SCHEMA, components=2)
-    refuse(lambda: fit(family, rows(REAL), seed=0), "expected the columns")
-    assert torch.isfinite(torch.tensor(fit(family, rows(), seed=0).elbo))

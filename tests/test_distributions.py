@@ -1,165 +1,87 @@
 """Column likelihoods: the algebra of their exponential families, and scipy as the second opinion."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from itertools import product
 
 import numpy as np
 import pyro
 import pytest
 import torch
+from blocks import BLOCKS, after, seen
 from pyro import poutine
 from scipy import stats
 from torch import Tensor
 
 from ppl_models.distributions import Conjugate, assemble, seeded
-from ppl_models.distributions.categorical import DirichletCategorical
 from ppl_models.distributions.counts import GammaPoisson
-from ppl_models.distributions.multivariate_normal import NormalWishart, Wishart
-from ppl_models.distributions.normal import NormalGamma
+from ppl_models.distributions.multivariate_normal import Wishart
 
-FALSE_ALARM = 1e-5  # of each test below that compares draws with a distribution
-RANDOM = np.random.default_rng(1)
-REALS = RANDOM.normal(0.5, 1.5, (12, 3)) @ np.array([[1.0, 0.6, 0], [0, 1, -0.5], [0, 0, 1]])
-COUNTS = RANDOM.poisson((2.0, 30.0), (12, 2)).astype(float)
-CODES = RANDOM.integers(0, 3, (12, 2)).astype(float)
-
-
-class Counts(GammaPoisson):
-    def __init__(self) -> None:
-        super().__init__("count", (0, 1))
-        self.set_unit(torch.tensor([2.0, 30.0]))
-
-
-def normal_predictive(x: np.ndarray) -> list:
-    """Student's t of each column after rows x, by Murphy (2007), section 3."""
-    n, mean = len(x), x.mean(0)
-    count, shape = n + 0.01, 1.5 + n / 2
-    rate = 0.5 * 2 ** (-2 / 3) + ((x - mean) ** 2).sum(0) / 2 + 0.01 * n * mean**2 / (2 * count)
-    return list(map(stats.t, [2 * shape] * 3, n * mean / count, np.sqrt(rate * (count + 1) / (shape * count))))
-
-
-def wishart_predictive(x: np.ndarray) -> list:
-    """Multivariate t after rows x, by Murphy (2007), section 8."""
-    n, mean = len(x), x.mean(0)
-    count, degrees = n + 0.01, 5 + n - 3 + 1
-    scatter = 2 ** (-2 / 3) * np.eye(3) + (x - mean).T @ (x - mean) + 0.01 * n / count * np.outer(mean, mean)
-    return [stats.multivariate_t(n * mean / count, scatter * (count + 1) / (count * degrees), degrees)]
-
-
-def poisson_predictive(x: np.ndarray) -> list:
-    inverse = 1 / np.array([2.0, 30.0]) + len(x)
-    return list(map(stats.nbinom, 1 + x.sum(0), inverse / (1 + inverse)))
-
-
-def categorical_predictive(x: np.ndarray) -> list:
-    shares = [(1 + np.bincount(column.astype(int), minlength=3)) / (3 + len(x)) for column in x.T]
-    return [stats.rv_discrete(values=(range(3), share)) for share in shares]
-
-
-def normal_theta(theta: dict[str, Tensor]) -> Tensor:
-    loc, precision = theta["loc"], theta["precision"]
-    constant = (precision.log() - precision * loc**2 - np.log(2 * np.pi)) / 2
-    return torch.cat([constant, precision * loc, -precision / 2], -1)
-
-
-def wishart_theta(theta: dict[str, Tensor]) -> Tensor:
-    loc, precision = theta["loc"], theta["precision"]
-    square = torch.einsum("ki,kij,kj->k", loc, precision, loc)
-    constant = (precision.logdet() - square - 3 * np.log(2 * np.pi)) / 2
-    pull = torch.einsum("kij,kj->ki", precision, loc)
-    return torch.cat([constant[:, None], pull, -precision.flatten(1) / 2], -1)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A conjugate block, rows for it, its textbook predictive given rows, and t(θ)."""
-
-    make: Callable[[], Conjugate]
-    rows: np.ndarray
-    predictive: Callable[[np.ndarray], list]
-    theta: Callable[[dict[str, Tensor]], Tensor]
-
-
-BLOCKS = {
-    "normal-gamma": Block(lambda: NormalGamma("real", (0, 1, 2), 2), REALS, normal_predictive, normal_theta),
-    "normal-Wishart": Block(lambda: NormalWishart("real", (0, 1, 2), 2), REALS, wishart_predictive, wishart_theta),
-    "gamma-Poisson": Block(
-        Counts, COUNTS, poisson_predictive, lambda theta: torch.cat([-theta["rate"], theta["rate"].log()], -1)
-    ),
-    "Dirichlet-categorical": Block(
-        lambda: DirichletCategorical("categorical_3", (0, 1), 3),
-        CODES,
-        categorical_predictive,
-        lambda theta: theta["probs"].log().flatten(1),
-    ),
-}
+FALSE_ALARM = 1e-5  # of each comparison of draws with a distribution, at most six a test
 every_block = pytest.mark.parametrize("case", BLOCKS.values(), ids=BLOCKS)
 
 
-def seen(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Rows without missing cells, as a block takes them."""
-    return torch.tensor(rows), torch.ones(rows.shape, dtype=torch.bool)
-
-
-def after(block: Conjugate, rows: np.ndarray) -> Tensor:
-    """Natural parameters (1, P) of the posterior given rows."""
-    return (block.prior + block.statistics(*seen(rows)).sum(0))[None]
-
-
-def classes(case: Block, block: Conjugate) -> Tensor:
-    """Natural parameters of three classes: the prior, and the posteriors of few and of all rows."""
-    return torch.cat([block.prior[None], after(block, case.rows[:5]), after(block, case.rows)])
+def density(block: Conjugate, natural: Tensor, theta: dict[str, Tensor]) -> Tensor:
+    """The log density of all parameter sites at θ, nats."""
+    fixed = {f"{block.site}.{name}": value for name, value in theta.items()}
+    return poutine.trace(pyro.condition(block.sample, data=fixed)).get_trace(natural, nullcontext()).log_prob_sum()
 
 
 @every_block
 def test_expected_statistics_are_the_gradient_of_the_log_partition(case):
     block = case.make()
-    natural = classes(case, block).requires_grad_()
+    natural = after(block, case.groups).requires_grad_()
     (gradient,) = torch.autograd.grad(block.log_partition(natural).sum(), natural)
     torch.testing.assert_close(block.expected(natural.detach()), gradient)
 
 
 @every_block
 def test_the_predictive_is_a_ratio_of_partitions(case):
+    """The statistics of a new row are added to those of its class, and the partitions are those of all classes."""
     block = case.make()
-    natural, rows = classes(case, block), seen(case.rows)
-    moved = block.log_partition(natural + block.statistics(*rows)[:, None])
-    ratio = moved - block.log_partition(natural) + block.base_measure(*rows)[:, None]
+    natural, rows = after(block, case.groups), seen(case.rows)
+    moved = natural + torch.eye(3)[:, :, None] * block.statistics(*rows)[:, None, None]
+    ratio = (block.log_partition(moved) - block.log_partition(natural)).sum(-1) + block.base_measure(*rows)[:, None]
     torch.testing.assert_close(block.predictive(natural, *rows), ratio, rtol=1e-9, atol=1e-9)
 
 
 @every_block
-def test_the_predictive_is_the_textbooks(case):
-    block, n = case.make(), 9
-    found = block.predictive(after(block, case.rows[:n]), *seen(case.rows[n:]))[:, 0]
-    known = case.predictive(case.rows[:n])
-    columns = case.rows[n:].T if len(known) > 1 else [case.rows[n:]]
-    log = [getattr(one, "logpdf", None) or one.logpmf for one in known]
-    np.testing.assert_allclose(found, sum(each(column) for each, column in zip(log, columns, strict=True)), rtol=1e-9)
+def test_the_predictive_of_the_observed_cells_is_the_textbooks(case):
+    """For every choice of observed columns; the others are integrated out."""
+    block, known = case.make(), case.predictive(case.groups)
+    values, _ = seen(case.rows[9:])
+    for pattern in product([True, False], repeat=len(block.columns)):
+        observed, columns = torch.tensor([pattern] * len(values)), [d for d, one in enumerate(pattern) if one]
+        found = block.predictive(after(block, case.groups), torch.where(observed, values, 0.0), observed)
+        for label, one in enumerate(known):
+            expected = one.log_density(case.rows[9:], columns) if columns else 0.0
+            np.testing.assert_allclose(found[:, label], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(set(BLOCKS) - {"normal-Wishart"}))
+@pytest.mark.parametrize("name", [name for name in BLOCKS if "Wishart" not in name])
 def test_missing_cells_contribute_nothing(name):
     """A row that misses some cells and the row that misses the others add up to the whole row."""
     block = BLOCKS[name].make()
     values, observed = seen(BLOCKS[name].rows)
-    natural = classes(BLOCKS[name], block)
+    natural = after(block, BLOCKS[name].groups)
     first = observed.clone()
     first[:, 1:] = False
     halves = [(torch.where(part, values, 0.0), part) for part in (first, ~first)]
-    for whole, answer in (
-        (block.statistics(values, observed), block.statistics),
-        (block.predictive(natural, values, observed), lambda *half: block.predictive(natural, *half)),
-        (block.base_measure(values, observed), block.base_measure),
-    ):
-        torch.testing.assert_close(answer(*halves[0]) + answer(*halves[1]), whole)
+    answers = [block.statistics, block.base_measure]
+    if "spherical" not in name:
+        answers.append(lambda *part: block.predictive(natural, *part))
+    for answer in answers:
+        torch.testing.assert_close(answer(*halves[0]) + answer(*halves[1]), answer(values, observed))
 
 
-@every_block
-def test_free_parameters_lead_back_to_the_natural_ones(case):
-    block = case.make()
-    natural = classes(case, block)
-    torch.testing.assert_close(block.natural(block.unconstrain(natural)), natural, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_free_parameters_lead_back_to_the_natural_ones(name):
+    """Where a precision is shared, each class has an even part of it again, which is the same distribution."""
+    block = BLOCKS[name].make()
+    natural = after(block, BLOCKS[name].groups)
+    back = block.natural(block.unconstrain(natural))
+    torch.testing.assert_close(block.expected(back), block.expected(natural), rtol=1e-12, atol=1e-12)
+    if "tied" not in name and "spherical" not in name:
+        torch.testing.assert_close(back, natural, rtol=1e-12, atol=1e-12)
 
 
 def chi_square(draws: np.ndarray, known) -> float:
@@ -173,54 +95,83 @@ def chi_square(draws: np.ndarray, known) -> float:
 
 @every_block
 def test_draws_follow_the_predictive(case):
-    """Each column by itself; of a multivariate t a direction, which is a t."""
-    block = case.make()
+    """Two classes, each column by itself; of a joint t a direction, which is a t."""
+    block, known = case.make(), case.predictive(case.groups)
+    member = torch.arange(10_000) % 2 + 1
     with seeded(2):
-        draws = block.draw(after(block, case.rows[:6]).expand(5000, -1)).numpy()
-    known = case.predictive(case.rows[:6])
-    if isinstance(block, NormalWishart):
-        way, (joint,) = np.array([1.0, -2.0, 0.5]), known
-        known, draws = [stats.t(joint.df, way @ joint.loc, (way @ joint.shape @ way) ** 0.5)], draws @ way[:, None]
-    for one, column in zip(known, draws.T, strict=True):
-        assert chi_square(column, one) > FALSE_ALARM
+        draws = block.draw(after(block, case.groups), member).numpy()
+    for label in (1, 2):
+        mine, columns = draws[member == label], known[label].marginals()
+        if known[label].joint:
+            way = np.array([1.0, -2.0, 0.5])
+            mine, columns = mine @ way[:, None], known[label].along(way)
+        for one, column in zip(columns, mine.T, strict=True):
+            assert chi_square(column, one) > FALSE_ALARM
 
 
 @every_block
 def test_parameter_sites_have_the_density_of_their_natural_parameters(case):
-    """log q(θ) − log p(θ) differs between two θ by (η_q − η_p)·(t(θ1) − t(θ2))."""
+    """log q(θ) − log p(θ) differs between two θ by (η_q − η_p)·(t(θ1) − t(θ2)), summed over the classes."""
     block = case.make()
-    natural = after(block, case.rows)
+    natural, prior = after(block, case.groups), block.prior.expand(3, -1)
     with seeded(3):
-        thetas = [block.sample(after(block, case.rows[:6])) for _ in range(2)]
-
-    def ratio(theta: dict[str, Tensor]) -> Tensor:
-        fixed = {f"{block.site}.{name}": value for name, value in theta.items()}
-        logs = [
-            poutine.trace(pyro.condition(block.sample, data=fixed)).get_trace(eta).log_prob_sum()
-            for eta in (natural, block.prior[None])
-        ]
-        return logs[0] - logs[1]
-
-    expected = ((natural - block.prior) * (case.theta(thetas[0]) - case.theta(thetas[1]))).sum()
-    torch.testing.assert_close(ratio(thetas[0]) - ratio(thetas[1]), expected, rtol=1e-8, atol=1e-8)
+        thetas = [block.sample(natural, nullcontext()) for _ in range(2)]
+    ratios = [density(block, natural, theta) - density(block, prior, theta) for theta in thetas]
+    expected = ((natural - prior) * (case.theta(thetas[0]) - case.theta(thetas[1]))).sum()
+    torch.testing.assert_close(ratios[0] - ratios[1], expected, rtol=1e-8, atol=1e-8)
 
 
 @every_block
 def test_the_likelihood_is_the_exponential_familys(case):
-    """log p(x | θ) = T(x)·t(θ) + h(x)."""
+    """log p(x | θ) = T(x)·t(θ) + h(x), and ``encode`` is t."""
     block = case.make()
     values, observed = seen(case.rows)
+    member = torch.arange(12) % 3
     with seeded(4):
-        theta = block.sample(after(block, case.rows))
-    cells = block.likelihood(theta, torch.zeros(len(values), dtype=torch.long)).log_prob(values)
-    expected = block.statistics(values, observed) @ case.theta(theta)[0] + block.base_measure(values, observed)
+        theta = block.sample(after(block, case.groups), nullcontext())
+    cells = block.likelihood(theta, member).log_prob(values)
+    encoded = case.theta(theta)
+    expected = (block.statistics(values, observed) * encoded[member]).sum(-1) + block.base_measure(values, observed)
     torch.testing.assert_close(cells if cells.dim() == 1 else cells.sum(-1), expected)
+    torch.testing.assert_close(block.encode(theta), encoded)
+
+
+@every_block
+def test_parameters_survive_their_encoding_and_their_release(case):
+    block = case.make()
+    with seeded(5):
+        theta = block.sample(after(block, case.groups), nullcontext())
+    for back in (block.decode(block.encode(theta)), block.confine(block.release(theta))):
+        assert list(back) == list(theta)
+        for name, value in theta.items():
+            torch.testing.assert_close(back[name], value, rtol=1e-9, atol=1e-12)
+
+
+@every_block
+@pytest.mark.parametrize("flat", [True, False], ids=["likelihood", "posterior"])
+def test_the_mode_has_no_slope_and_no_draw_is_higher(case, flat):
+    """Of the likelihood Σ T(x)·t(θ), or of the sites' density; each class has some rows."""
+    block = case.make()
+    natural = after(block, [case.rows[:4], *case.groups[1:]]) - (block.prior if flat else 0)
+
+    def height(theta: dict[str, Tensor]) -> Tensor:
+        return (natural * block.encode(theta)).sum() if flat else density(block, natural, theta)
+
+    mode = block.mode(natural, flat=flat)
+    free = {name: value.clone().requires_grad_() for name, value in block.release(mode).items()}
+    slopes = torch.autograd.grad(height(block.confine(free)), list(free.values()))
+    assert max(float(slope.abs().max()) for slope in slopes) < 1e-8 * float(natural.abs().max())
+    with seeded(6):
+        draws = [block.sample(after(block, case.groups), nullcontext()) for _ in range(50)]
+    assert max(float(height(theta)) for theta in draws) < float(height(mode))
 
 
 def test_the_unit_of_counts_is_the_mean_of_their_rates_prior():
     block = GammaPoisson("count", (1, 3))
-    block.set_unit(torch.tensor([1.0, 2.5, 1.0, 40.0], dtype=torch.float64))
-    torch.testing.assert_close(-block.expected(block.prior)[:2], torch.tensor([2.5, 40.0], dtype=torch.float64))
+    block.learn(torch.zeros(0, 2, dtype=torch.float64), torch.tensor([1.0, 2.5, 1.0, 40.0], dtype=torch.float64))
+    torch.testing.assert_close(
+        -block.expected(block.prior[None])[0, :2], torch.tensor([2.5, 40.0], dtype=torch.float64)
+    )
 
 
 def test_wishart_draws_have_the_mean_of_their_scale_times_degrees():

@@ -6,19 +6,34 @@ import pandas as pd
 import pyro
 import pytest
 import torch
-from cases import CASES, CONJUGATE, build, fitted
+from cases import CASES, CONJUGATE, build, fitted, table_of
 from pyro import poutine
 from scipy import stats
 
-from ppl_models.datasets import conform, load
+from ppl_models.datasets import conform
 from ppl_models.distributions import seeded
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference import Gradient, estimate_elbo, fit, log_density, sample
 from ppl_models.inference.bounds import make_elbo
 
-every_family = pytest.mark.parametrize("name", CASES)
 REPEATS = 30
 LIMIT = stats.t(REPEATS - 1).isf(3e-5)  # in standard errors, two-sided: false alarms 6e-5 a test
+
+
+def every(*names: str):
+    """Run a law on cases by name, but for those that the case exempts from it."""
+
+    def run(law):
+        cases = {name: CASES[name].exempt.get(law.__name__) for name in names}
+        marked = [pytest.param(name, marks=[pytest.mark.skip(why)] if why else []) for name, why in cases.items()]
+        return pytest.mark.parametrize("name", marked)(law)
+
+    return run
+
+
+every_family = every(*CASES)
+every_conjugate_family = every(*(name for name, case in CASES.items() if case.method is CONJUGATE))
+every_other_family = every(*(name for name, case in CASES.items() if case.method is not CONJUGATE))
 
 
 def elbo_of(family: Family, batch, rows: int, seed: int) -> float:
@@ -79,11 +94,21 @@ def test_minibatch_elbo_is_unbiased(name):
     gaps = []
     for repeat in range(REPEATS):
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(repeat))
-        parts = order[: len(rows) // 5 * 5].split(len(rows) // 5)
+        parts = order[: len(rows) // 3 * 3].split(len(rows) // 3)
         batches = [elbo_of(family, rows[part], len(rows), seed=repeat) for part in parts]
         gaps.append(sum(batches) / len(batches) - elbo_of(family, rows, len(rows), seed=1000 + repeat))
     gaps = torch.tensor(gaps, dtype=torch.float64)
     assert abs(gaps.mean()) < LIMIT * gaps.std() / len(gaps) ** 0.5 + 1e-9 * abs(fitted(name).elbo) * len(rows)
+
+
+@every_conjugate_family
+def test_the_elbo_that_fit_reports_is_pyros(name):
+    """Within 4.6 standard errors of 60 particles, and rounding; false alarms 2e-5 a case."""
+    found, rows = fitted(name), build(name)[1]
+    estimate = estimate_elbo(found.family, rows, seed=1, particles=60)
+    assert abs(found.elbo - estimate.mean) < 4.6 * estimate.se + 1e-9 * abs(found.elbo)
+    if CASES[name].determined:
+        assert estimate.se < 1e-9 * abs(found.elbo)
 
 
 @every_family
@@ -124,7 +149,7 @@ def test_state_dict_round_trip_keeps_the_density(name):
 
 @every_family
 def test_samples_carry_the_schema(name):
-    family, table = fitted(name).family, load(CASES[name].table)
+    family, table = fitted(name).family, table_of(CASES[name].table)
     drawn = sample(family, 40, seed=1)
     assert list(conform(drawn, table.schema).columns)[: len(table.schema.names)] == list(table.schema.names)
     told = isinstance(family, ClassProduct) and family.labelled
@@ -142,7 +167,7 @@ def test_rows_shuffled_or_scored_one_by_one_change_nothing(name):
     torch.testing.assert_close(single, whole[:10], rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method is not CONJUGATE])
+@every_other_family
 def test_pyros_own_svi_reaches_the_elbo_that_fit_reports(name):
     """The pair, driven by pyro.infer.SVI over fit's own cycle, to within 0.01 nats per row of fit's ELBO."""
     family, rows = build(name)
@@ -163,7 +188,7 @@ def test_pyros_own_svi_reaches_the_elbo_that_fit_reports(name):
     assert estimate_elbo(family, rows, seed=5).mean == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method is CONJUGATE])
+@every_conjugate_family
 def test_pyros_own_svi_climbs_back_to_the_natural_gradients_elbo(name):
     """From a guide that was pushed off its optimum, to within 0.01 nats per row of it."""
     family, rows = copy.deepcopy(fitted(name).family), build(name)[1]
@@ -171,11 +196,11 @@ def test_pyros_own_svi_climbs_back_to_the_natural_gradients_elbo(name):
         for parameter in family.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
     before = estimate_elbo(family, rows, seed=1).mean
-    schedule = {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "gamma": 0.985}
+    schedule = {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "gamma": 0.975}
     optimiser = pyro.optim.ExponentialLR(schedule)
     svi = pyro.infer.SVI(*registered(family), optimiser, make_elbo(family))
     with seeded(7):
-        for _ in range(300):
+        for _ in range(180):
             svi.step(rows, len(rows))
             optimiser.step()
     pyro.clear_param_store()

@@ -10,8 +10,9 @@ from ppl_models.inference.gradient import Gradient
 from ppl_models.inference.imputation import Imputation, impute
 from ppl_models.inference.ladder import bound_ladder
 from ppl_models.inference.natural import NaturalGradient
+from ppl_models.inference.nuts import lay_beside, mixing, nuts_draws
 from ppl_models.inference.occupancy import occupied_components
-from ppl_models.inference.posterior import density_curve, parameter_draws, sample
+from ppl_models.inference.posterior import density_curve, in_raw_units, parameter_draws, sample
 from ppl_models.inference.refined import Theta, refined_draws
 from ppl_models.inference.restarts import restart_report
 from ppl_models.inference.selection import Selection, select_components
@@ -37,8 +38,12 @@ __all__ = [
     "estimate_elbo",
     "fit",
     "impute",
+    "in_raw_units",
+    "lay_beside",
     "log_density",
     "log_evidence",
+    "mixing",
+    "nuts_draws",
     "occupied_components",
     "parameter_draws",
     "partial_fit",

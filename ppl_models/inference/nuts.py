@@ -11,7 +11,7 @@ References:
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -141,3 +141,22 @@ def _diagnostics() -> tuple[Callable[..., float], Callable[..., float]]:
         import arviz  # noqa: PLC0415
 
         return arviz.rhat, arviz.ess
+
+
+def lay_beside(reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """Other posteriors of the same parameters beside one that is taken for the truth, marginal by marginal.
+
+    Args:
+        reference: draws of long chains, as a rule NUTS's.
+        others: draws by name, of the same variables.
+
+    Returns:
+        The table of ``mixing`` for the reference, and for each other ``NAME shift``, the difference of means in the
+        reference's sds, and ``NAME ratio``, its sd over the reference's: below 1 where it is too narrow.
+    """
+    table = mixing(reference)
+    for name, draws in others.items():
+        found = parameter_table(draws)
+        table[f"{name} shift"] = (found["mean"] - table["mean"]) / table["sd"]
+        table[f"{name} ratio"] = found["sd"] / table["sd"]
+    return table[table["r_hat"].notna()].reset_index(drop=True)

@@ -28,15 +28,17 @@ from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import Conjugate, VectorToPositiveDefinite, log_of_probability, seeded
 from ppl_models.errors import InputError
+from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.families import ClassProduct, Features
-from ppl_models.inference.full_rank import move, weighted_draws
+from ppl_models.inference.full_rank import FullRank, move, settle
 
 PROPOSALS_PER_DRAW = 5
-MOST_CHAINS = 200
+MOST_CHAINS, BURN_IN, THINNING = 200, 20, 4
 MOST_PARAMETERS = 400
 CELLS_AT_ONCE = 2**18  # fits a processor's cache
 GUESSES = 500
 SINGULAR = 1e-13  # of a matrix's diagonal: a pivot below it is noise
+TINIEST = 1e-100
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,18 @@ def refined_draws(family: ClassProduct, rows: Dataset, draws: int, *, seed: int)
     """
     with seeded(seed):
         posterior = Posterior(family, rows)
-        found = weighted_draws(
-            posterior.in_parts, posterior.mode, posterior.covariance, draws=PROPOSALS_PER_DRAW * draws
-        )
-        chains = max(count for count in range(1, min(draws, MOST_CHAINS) + 1) if draws % count == 0)
-        picked = torch.multinomial(found.probabilities, chains, replacement=True)
-        moved = move(posterior.log_joint, found.free[picked], found.root, states=draws // chains)
-    one_order, error = found.log_mean
+        guide, chains = settle(posterior, FullRank(posterior.mode, posterior.covariance))
+        found = guide.weigh(posterior, PROPOSALS_PER_DRAW * draws)
+        side_by_side = max(count for count in range(1, min(draws, MOST_CHAINS) + 1) if draws % count == 0)
+        if found.khat > UNRELIABLE_KHAT:
+            chains = chains[torch.randint(len(chains), (side_by_side,))]
+        else:
+            chains = found.resample(side_by_side)
+        moved = move(posterior, guide, chains, states=draws // side_by_side, burn_in=BURN_IN, thinning=THINNING)
+    one_order, error = found.log_mean()
     evidence = one_order + math.lgamma(posterior.interchangeable + 1)
-    return Theta(posterior.sites(moved.free), chains, found.khat, moved.accepted, evidence, error)
+    sites = posterior.sites(moved.states.flatten(0, 1))
+    return Theta(sites, side_by_side, found.khat, moved.accepted, evidence, error)
 
 
 class Posterior:
@@ -159,7 +164,7 @@ class Posterior:
         return joint.logsumexp(1) @ self.rows.weights + prior + slope
 
     @torch.no_grad()
-    def in_parts(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, " draws"]:
+    def log_joint_in_order(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, " draws"]:
         """The same in bounded memory, −inf for components in another order than the mode's."""
         size = max(CELLS_AT_ONCE // (len(self.rows) * self.family.classes * len(self.family.schema.columns)), 1)
         joint = torch.cat([self.log_joint(part) for part in free.split(size)])
@@ -168,19 +173,20 @@ class Posterior:
     @cached_property
     def mode(self) -> Float[Tensor, " size"]:
         """The unconstrained vector of the highest log joint, from the guide's mean on."""
-        scale = self.guesses.std(0).nan_to_num(1.0, posinf=1.0).clamp(1e-3, 10.0)
+        deviation = self.guesses.std(0).nan_to_num(1.0, posinf=1.0).clamp(1e-3, 10.0)
+        guess = FullRank(self.start, deviation.square().diag()).towards(self.guesses)
         white = torch.zeros_like(self.start, requires_grad=True)
         optimiser = torch.optim.LBFGS([white], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
 
         def loss() -> Tensor:
             optimiser.zero_grad()
-            value = -self.log_joint((self.start + scale * white)[None])[0]
+            value = -self.log_joint((guess.centre + guess.root @ white)[None])[0]
             value.backward()
             return value
 
         with torch.enable_grad():
             optimiser.step(loss)
-        return (self.start + scale * white).detach()
+        return (guess.centre + guess.root @ white).detach()
 
     @cached_property
     def covariance(self) -> Float[Tensor, "size size"]:
@@ -236,8 +242,9 @@ def _sound(matrix: Float[Tensor, "draws classes columns columns"]) -> Bool[Tenso
     """Whether a precision has a Cholesky factor, taken from the last column on as Pyro does, above rounding."""
     turned = matrix.detach().flip((-2, -1))
     root, failed = torch.linalg.cholesky_ex(turned)
-    pivots = root.diagonal(dim1=-2, dim2=-1).square() / turned.diagonal(dim1=-2, dim2=-1)
-    return (failed == 0) & (pivots > SINGULAR).all(-1)
+    size = turned.diagonal(dim1=-2, dim2=-1)
+    pivots = root.diagonal(dim1=-2, dim2=-1).square() / size
+    return (failed == 0) & ((pivots > SINGULAR) & (size > TINIEST) & (size < 1 / TINIEST)).all(-1)
 
 
 def _map_of(site: dict) -> Transform:

@@ -1,12 +1,18 @@
-"""Answers about rows in a report: cells filled in, how well known cells are filled in, and the least probable rows."""
+"""Answers in a report: cells filled in, and how well; the least probable rows; how many components, and which rows."""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
+from sklearn.metrics import adjusted_rand_score
 
+from ppl_models.datasets import Dataset
 from ppl_models.families import ClassProduct
-from ppl_models.inference import impute, tail_probabilities
+from ppl_models.inference import class_probabilities, fit, impute, tail_probabilities
 from ppl_models.reports.report import Report
 
+CRITERIA = {"held-out elpd": "elpd_kfold", "BIC": "bic_higher_is_better", "ICL": "icl_higher_is_better"}
 LEAST = 6  # probable rows shown
 DRAWS = 20_000
 
@@ -24,12 +30,14 @@ def imputation_section(
         name: of the part.
 
     Returns:
-        The table of ``impute``, one line a missing cell.
+        The table of ``impute``, one line a missing cell, with categories in the place of their codes.
     """
-    cells = impute(family, family.preparation(rows), seed=seed).cells
+    found = impute(family, family.preparation(rows), seed=seed)
+    places = list(zip(found.cells["row"], found.cells["column"], strict=True))
+    cells = found.cells.assign(value=[found.frame[column].iloc[row] for row, column in places])
     cells["row"] = rows.index[cells["row"]]
     caption = f"The {len(cells)} missing cells given the others of their rows: the median of the draws and their 90 % "
-    caption += "interval, of a category the most frequent one (its code) and its probability."
+    caption += "interval, of a category the most frequent one and its probability."
     report.table(name, cells, caption=caption)
     return cells
 
@@ -87,3 +95,44 @@ def anomaly_section(
     caption += f"probable than each, and its Monte Carlo error. By chance the smallest of {len(rows)} is about "
     report.table(name, least, caption=caption + f"{1 / (len(rows) + 1):.4f}.", digits=4)
     return least
+
+
+def choice_section(
+    report: Report,
+    selection: pd.DataFrame,
+    rows: Dataset,
+    *,
+    make: Callable[..., ClassProduct],
+    truths: Mapping[str, Int[np.ndarray, " rows"]],
+    seed: int,
+    name: str = "choice",
+) -> pd.DataFrame:
+    """Add what some criteria choose of a grid of mixtures, and how well the components agree with known groups.
+
+    Args:
+        report: the report to add to.
+        selection: of ``select_components``.
+        rows: all rows, of its schema.
+        make: as it was given there.
+        truths: by name, codes of the rows' groups, which no mixture was told; rows of code −1 are left out.
+        seed: the seed of the fits.
+        name: what the parts' names start with.
+
+    Returns:
+        A line a criterion: covariance, components and, a column for each truth, the adjusted Rand index with it.
+    """
+    caption = "Mixtures that were told no class, the best by held-out density first. elbo and elpd: nats per row, raw "
+    caption += "units; log_likelihood: nats in total; bic, icl, aic: twice nats in total; of all, higher is better."
+    report.table(f"{name}-grid", selection.replace("", np.nan).dropna(axis=1, how="all"), caption=caption)
+    best = [selection[column].idxmax() for column in CRITERIA.values()]
+    table = selection.loc[best, ["covariance", "components"]].set_axis(pd.Index(CRITERIA, name="criterion"))
+    agreements = {}
+    for choice in table.drop_duplicates().itertuples(index=False):
+        family = fit(make(rows.schema, **choice._asdict()), rows, seed=seed).family
+        found = class_probabilities(family, rows).to_numpy().argmax(1)
+        rands = {truth: adjusted_rand_score(codes[codes >= 0], found[codes >= 0]) for truth, codes in truths.items()}
+        agreements[tuple(choice)] = rands
+    table = table.join(pd.DataFrame([agreements[tuple(line)] for line in table.to_numpy()], index=table.index))
+    caption = "What each criterion chooses, and the adjusted Rand index of its components with known groups: 1 for the "
+    report.table(name, table, caption=caption + "same partition, about 0 for one by chance.")
+    return table

@@ -24,13 +24,13 @@ def reliability(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for one, (name, table) in zip(axes, tables.items(), strict=True):
         one.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=1.0)
         reach = 100 * np.array([table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]])
-        shown = {"yerr": reach.clip(0), "color": colour(0), "marker": "o", "markersize": 5, "capsize": 3}
-        one.errorbar(100 * table["predicted"], 100 * table["observed"], linewidth=1.4, **shown)
+        marks = {"color": colour(0), "linestyle": "", "marker": "o", "markersize": 5, "capsize": 3}
+        one.errorbar(100 * table["predicted"], 100 * table["observed"], yerr=reach.clip(0), **marks)
         one.set_title(plain(name, width=34), fontsize=10)
         one.set_xlabel("probability given, mean of a bin, %", fontsize=9)
         one.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
     figure.supylabel("share that came true, %", fontsize=10)
-    lines = {"observed, 90 % interval": Line2D([], [], color=colour(0), marker="o")}
+    lines = {"observed, 90 % interval": Line2D([], [], color=colour(0), marker="o", linestyle="")}
     lines["as frequent as it says"] = Line2D([], [], color=INK, linestyle="--")
     legend_below(figure, list(lines.values()), list(lines))
     return figure
