@@ -40,7 +40,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/penguins"), qu
     everyone = preparation(frame)
     labels, report = everyone.labels.numpy(), Report("Penguins: one species in ten told", summary=start, seed=seed)
     families = {name: NaiveBayes(schema, covariance=covariance) for name, covariance in COVARIANCES.items()}
-    scores = told_section(report, frame, families, share=SHARE, folds=3 if quick else 10, seed=seed)
+    scores = told_section(report, frame, families, share=SHARE, folds=2 if quick else 10, seed=seed)
     known, family = few_told(frame, label, share=SHARE, seed=seed), families["quadratic"]
     semi = preparation(frame.assign(**{label: frame[label].where(known)}))
     found = class_probabilities(fit(family, semi, seed=seed).family, semi).to_numpy().argmax(1)
@@ -54,7 +54,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/penguins"), qu
     truths = {label: labels} | {f"{label} and {name}": codes for name, codes in sexes.items()}
     rows = prepare(frame, untold)(frame)
     bic = choice_section(report, selection, rows, make=MIXTURE, truths=truths, seed=seed).loc["BIC"]
-    mixture = Mixture(untold, components=bic["components"], covariance=bic["covariance"])
+    mixture = Mixture(untold, components=int(bic["components"]), covariance=bic["covariance"])
     text = "The answers below are those of the mixture that BIC chooses, fitted anew: its components were told nothing."
     report.text("Missing measures, strange penguins", text)
     parts = prepare_split(frame, untold, seed=seed)

@@ -6,7 +6,6 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ppl_models import GaussianMixture, Report, fit, load, prepare
 from ppl_models.cli import OutputDir, Quick, Seed, script
@@ -23,18 +22,17 @@ def ratios(tables: dict[str, pd.DataFrame]) -> Figure:
     """The guides' sds over NUTS's, one panel a data set, one mark a marginal."""
     figure, axes = panels(len(tables), columns=2, height=3.2)
     for one, (name, table) in zip(axes, tables.items(), strict=True):
-        kinds = table.groupby("parameter", sort=False)
-        for place, (_, group) in enumerate(kinds):
-            for side, (guide, marker) in enumerate(GUIDES.items()):
-                x = place + 0.4 * side - 0.2 + np.linspace(-0.12, 0.12, len(group))
-                one.plot(x, group[f"{guide} ratio"], marker, color=colour(side), markersize=5)
-        one.axhspan(1 - CLOSE, 1 + CLOSE, color="#dddddd", zorder=0)
+        places, kinds = pd.factorize(table["parameter"])
+        x = places + table.groupby("parameter").cumcount() / np.bincount(places)[places] / 4
+        for side, (guide, marker) in enumerate(GUIDES.items()):
+            y = table[f"{guide} ratio"]
+            one.plot(x + 0.4 * side - 0.3, y, marker, color=colour(side), markersize=5, label=guide)
+        one.axhspan(1 - CLOSE, 1 + CLOSE, color="#dddddd", zorder=0, label=f"within {CLOSE:.0%}")
         one.axhline(1, color=INK, linewidth=0.8, zorder=1)
-        one.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(0, 1.25), xticks=range(len(kinds)), xticklabels=list(kinds.groups))
+        one.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(0, None), xticks=range(len(kinds)), xticklabels=kinds)
         one.set_title(name, fontsize=10)
     figure.supylabel("sd over NUTS's sd", fontsize=10)
-    marks = [Line2D([], [], color=colour(side), marker=m, linestyle="") for side, m in enumerate(GUIDES.values())]
-    legend_below(figure, [*marks, Line2D([], [], color="#dddddd", linewidth=8)], [*GUIDES, f"within {CLOSE:.0%}"])
+    legend_below(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 
@@ -44,11 +42,10 @@ def told(name: str, table: pd.DataFrame) -> str:
     farthest, narrow = ratio[(ratio - 1).abs().idxmax()], table["mean-field ratio"]
     least = " ".join(filter(None, table.loc[narrow.idxmin(), ["parameter", "entry", "component"]]))
     answer = "closes that" if off <= CLOSE and abs(farthest - 1) <= CLOSE else "does not close that"
-    if table["ess_sd"].min() < ENOUGH:
-        answer = "is not to be judged by so few draws"
+    answer = answer if table["ess_sd"].min() >= ENOUGH else "is not to be judged by so few draws"
     return (
         f"{name}: the mean-field guide is too narrow, its sd below {1 - CLOSE:.0%} of NUTS's, in "
-        f"{(narrow < 1 - CLOSE).sum()} of {len(table)} marginals, most in {least} ({narrow.min():.2f} of it); means are "
+        f"{(narrow < 1 - CLOSE).sum()} of {len(table)} marginals, most in {least} ({narrow.min():.2f}); means are "
         f"off by up to {table['mean-field shift'].abs().max():.2f} sds. The richer guide {answer}: means within "
         f"{off:.3f} sds, worst ratio of sds {farthest:.3f}. "
     )
@@ -66,12 +63,10 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/posterior"), q
         both = [parameter_draws(family, draws, seed=seed, refine=refine) for refine in (None, rows)]
         tables[name] = lay_beside(nuts, dict(zip(GUIDES, both, strict=True)))
         caption = (
-            f"{name}: mean and sd of NUTS, component summed out, raw units, {chains} chains of {each} draws; shift "
+            f"{name}: mean and sd of NUTS, component summed out, raw units, {chains} chains of {each} draws; shift: "
         )
-        caption += (
-            "is a difference of means in NUTS's sds, ratio one of sds. The richer guide is full-rank, importance-"
-        )
-        caption += f"resampled (k-hat {both[1].khat:.2f}) and moved ({both[1].accepted:.0%} of steps accepted)."
+        caption += "of means, in NUTS's sds; ratio: of sds. The richer guide is full-rank, importance-resampled (k-hat "
+        caption += f"{both[1].khat:.2f}) and moved ({both[1].accepted:.0%} of steps accepted)."
         report.table(source, tables[name], caption=caption)
         report.data(name, rows.checksum, len(rows))
         report.summary += told(name, tables[name])

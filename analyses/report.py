@@ -14,20 +14,20 @@ from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
 
 ANALYSES = (
-    "posterior",
-    "densities",
-    "restarts",
-    "missing_cells",
-    "latent_classes",
-    "penguins",
-    "spending",
-    "votes",
     "census",
-    "missing_votes",
     "covariances",
+    "densities",
     "digits",
     "elbo",
     "fast_food",
+    "latent_classes",
+    "missing_cells",
+    "missing_votes",
+    "penguins",
+    "posterior",
+    "restarts",
+    "spending",
+    "votes",
     "wrodl",
 )  # the longest first, so that no core waits
 

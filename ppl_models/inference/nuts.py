@@ -1,9 +1,9 @@
 """Another road to the posterior of θ: Pyro's NUTS on the same model with the component summed out.
 
-It shares the log joint with ``refined.py`` and nothing else, so that the two check each other. Its potential is that of
+It shares the log joint with ``refined.py`` and no draws, so that the two check each other. Its potential is that of
 several independent copies of the posterior: one trajectory moves all chains side by side, and they share its length
-and step size, which leaves each copy's distribution as it is. A first half of the warm-up runs in coordinates whitened
-by the curvature at the mode, a second by the first's covariance over all chains.
+and step size, which leaves each copy's distribution as it is. The first half of the warm-up runs in coordinates
+whitened by the curvature at the mode, the second in those of the first's covariance over all chains.
 
 References:
     Hoffman, Gelman (2014), https://jmlr.org/papers/v15/hoffman14a.html
@@ -12,7 +12,6 @@ References:
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -29,6 +28,7 @@ from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import parameter_table
 from ppl_models.families import ClassProduct
+from ppl_models.inference.full_rank import FullRank
 from ppl_models.inference.refined import Posterior, Theta
 
 FEWEST = 4  # draws a chain: r-hat splits it in halves
@@ -51,7 +51,7 @@ def nuts_draws(
         chains: how many; ``draws`` is a multiple of them.
 
     Returns:
-        The draws, chain after chain; ``accepted`` is the mean acceptance probability, of all chains at once.
+        The draws, chain after chain; ``accepted`` is the share of steps that moved, all chains at once.
 
     Raises:
         InputError: numbers that do not suit, too many parameters for a dense covariance, parameters on a grid, a point
@@ -66,46 +66,26 @@ def nuts_draws(
     with seeded(seed):
         posterior = Posterior(family, rows)
         start = posterior.guesses[torch.randint(len(posterior.guesses), (chains,))]
-        half, plane = warmup // 2, _Plane(posterior.mode, torch.linalg.cholesky(posterior.covariance))
+        plane, half = FullRank(posterior.mode, posterior.covariance), warmup // 2
         pilot, _ = _run(posterior, plane, start, warmup=half // 2, kept=half - half // 2)
-        everywhere = pilot.flatten(0, 1)
-        plane = _Plane(everywhere.mean(0), torch.linalg.cholesky(torch.cov(everywhere.mT)))
-        found, accepted = _run(posterior, plane, pilot[-1], warmup=warmup - half, kept=draws // chains)
-    return Theta(posterior.sites(found.transpose(0, 1).flatten(0, 1)), chains, accepted=accepted)
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """Coordinates in which the posterior is about standard normal."""
-
-    centre: Float[Tensor, " size"]
-    root: Float[Tensor, "size size"]
-
-    def whiten(self, free: Float[Tensor, "chains size"]) -> Float[Tensor, "chains size"]:
-        """To these coordinates."""
-        return torch.linalg.solve_triangular(self.root, (free - self.centre).mT, upper=False).mT
-
-    def colour(self, white: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
-        """The way back."""
-        return self.centre + white @ self.root.mT
+        plane = plane.towards(pilot.flatten(0, 1))
+        found, moved = _run(posterior, plane, pilot[-1], warmup=warmup - half, kept=draws // chains)
+    return Theta(posterior.sites(found.transpose(0, 1).flatten(0, 1)), chains, accepted=moved)
 
 
 def _run(
-    posterior: Posterior, plane: _Plane, start: Float[Tensor, "chains size"], *, warmup: int, kept: int
+    posterior: Posterior, plane: FullRank, start: Float[Tensor, "chains size"], *, warmup: int, kept: int
 ) -> tuple[Float[Tensor, "kept chains size"], float]:
-    """The chains' states after a warm-up, and the share of steps that moved."""
-    kernel = NUTS(
-        potential_fn=lambda at: -posterior.log_joint(plane.colour(at["white"])).sum(), adapt_mass_matrix=False
-    )
-    chain = MCMC(
-        kernel,
-        num_samples=kept,
-        warmup_steps=warmup,
-        initial_params={"white": plane.whiten(start)},
-        disable_progbar=True,
-    )
+    """The chains' states after a warm-up, and the share of steps that moved, in coordinates whitened by the plane."""
+    white = torch.linalg.solve_triangular(plane.root, (start - plane.centre).mT, upper=False).mT
+
+    def colour(white: Tensor) -> Tensor:
+        return plane.centre + white @ plane.root.mT
+
+    kernel = NUTS(potential_fn=lambda at: -posterior.log_joint(colour(at["white"])).sum(), adapt_mass_matrix=False)
+    chain = MCMC(kernel, kept, warmup_steps=warmup, initial_params={"white": white}, disable_progbar=True)
     chain.run()
-    return plane.colour(chain.get_samples()["white"]), float(chain.diagnostics()["acceptance rate"]["chain 0"])
+    return colour(chain.get_samples()["white"]), float(chain.diagnostics()["acceptance rate"]["chain 0"])
 
 
 def mixing(draws: xr.Dataset) -> pd.DataFrame:

@@ -49,7 +49,7 @@ class Theta:
         sites: (draws, ...) values by Pyro site, chain after chain.
         chains: how many chains the draws are of; 1 for independent ones.
         khat: Pareto k-hat of the importance weights; NaN for draws of the guide itself.
-        accepted: share of the Metropolis steps that were accepted; NaN likewise.
+        accepted: share of the Hamiltonian steps that were accepted; NaN likewise.
         log_evidence: log p(x) of all rows by these weights, nats in prepared units, below the truth on average; NaN
             for draws of the guide itself.
         evidence_se: its Monte Carlo standard error, nats.
@@ -107,6 +107,7 @@ class Posterior:
     Attributes:
         size: how many numbers a vector has.
         start: the guide's mean.
+        guesses: draws of the guide.
         interchangeable: how many components have no order of their own; 1 if all have.
 
     Raises:
@@ -128,7 +129,8 @@ class Posterior:
         self.size = self.start.numel()
         if self.size > MOST_PARAMETERS:
             raise InputError(f"posterior draws: expected at most {MOST_PARAMETERS} parameters, got {self.size}")
-        self.guesses = torch.cat([self.maps[name].inv(value).flatten(1) for name, value in sites.items()], -1)
+        guesses = torch.cat([self.maps[name].inv(value).flatten(1) for name, value in sites.items()], -1)
+        self.guesses = guesses[guesses.isfinite().all(-1)]
         self.interchangeable = family.classes if family.weights.exchangeable and not family.labelled else 1
         self.spread = self._by_component(sites).std(0).mean(0)
         known = self.features.labels != UNKNOWN
@@ -173,7 +175,7 @@ class Posterior:
     @cached_property
     def mode(self) -> Float[Tensor, " size"]:
         """The unconstrained vector of the highest log joint, from the guide's mean on."""
-        deviation = self.guesses.std(0).nan_to_num(1.0, posinf=1.0).clamp(1e-3, 10.0)
+        deviation = self.guesses.std(0).clamp(1e-3, 10.0)
         guess = FullRank(self.start, deviation.square().diag()).towards(self.guesses)
         white = torch.zeros_like(self.start, requires_grad=True)
         optimiser = torch.optim.LBFGS([white], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-6)

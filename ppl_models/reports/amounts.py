@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from scipy import integrate
 
 from ppl_models.datasets import Column, Schema
 from ppl_models.datasets.schema import Kind
@@ -28,7 +29,7 @@ from ppl_models.reports.report import Report
 from ppl_models.reports.sections import check_section
 
 STEPS = 40  # of the quadrature within a bin
-BELOW = -np.geomspace(1e6, 1e-6, 4001)
+FAR = np.geomspace(1e-8, 1e6, 4001)  # how far below zero
 SHOWN_SHARE = 0.99  # of the amounts, on the axis that is not logarithmic
 BARS, POINTS = 60, 3000
 MOST_ABOVE = 2.0  # times the highest bar
@@ -71,7 +72,7 @@ class Amounts:
         """The probability that normals give to amounts below zero, by quadrature."""
         if family.schema.kinds[self.amount] == "positive":
             return 0.0
-        return float(np.trapezoid(self.density(family, BELOW), BELOW))
+        return float(integrate.simpson(self.density(family, -FAR) * FAR, x=np.log(FAR)))
 
     def log_density(self, family: ClassProduct, rows: pd.DataFrame) -> Density:
         """log p of each row, given that the amount is not below zero: nats, raw units, higher is better."""
@@ -91,7 +92,8 @@ class Amounts:
         heights = self.density(family, grid.ravel()).reshape(grid.shape) / (1 - self.spilt(family))
         masses = np.trapezoid(heights, grid, axis=1)
         place = np.searchsorted(edges, rows[self.amount].fillna(edges[1])) - 1
-        values = np.where(rows[self.some] == 1, np.log(masses[place]), exact.values)
+        with np.errstate(divide="ignore"):
+            values = np.where(rows[self.some] == 1, np.log(masses[place]), exact.values)
         return replace(exact, values=values, columns=("bin",), discrete=(True,))
 
     def parts(self, family: ClassProduct, rows: pd.DataFrame) -> dict[str, float]:

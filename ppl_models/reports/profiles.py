@@ -87,9 +87,17 @@ def profile_section(report: Report, draws: xr.Dataset, *, name: str = "profiles"
     table = pd.concat([shares, profiles], ignore_index=True)
     shown = "Probability of each answer in each class, and the classes' shares, in % with 90 % intervals."
     report.figure(name, profile_map(profiles, sizes), caption=shown, alt=shown)
-    report.table(name, table, caption="The same as numbers.")
+    report.table(name, table, caption="The same as numbers." + _how_drawn(draws))
     report.draws(name, draws)
     return table
+
+
+def _how_drawn(draws: xr.Dataset) -> str:
+    """How far the draws of the posterior are from those of the guide, where they were refined."""
+    khat, accepted = (draws.attrs.get(name, np.nan) for name in ("khat", "accepted"))
+    if np.isnan(khat):
+        return ""
+    return f" Class summed out: importance resampling (k-hat {khat:.2f}), Metropolis steps ({accepted:.0%} accepted)."
 
 
 def _answers(item: str, draws: xr.Dataset) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def few_told(frame: pd.DataFrame, label: str, *, share: float, seed: int) -> pd.
     Returns:
         Whether each row tells its class, indexed as the table is.
     """
-    told = split(frame, seed=seed, validation=0, test=share, stratify=label).test
+    told = split(frame, seed=seed, validation=0.0, test=share, stratify=label).test
     return frame.index.to_series().isin(told.index)
 
 
