@@ -61,7 +61,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/posterior"), q
         family = fit(GaussianMixture(table.schema, components=components), rows, seed=seed).family
         nuts = in_raw_units(family, nuts_draws(family, rows, chains * each, seed=seed, chains=chains, warmup=warmup))
         both = [parameter_draws(family, draws, seed=seed, refine=refine) for refine in (None, rows)]
-        tables[name] = lay_beside(nuts, dict(zip(GUIDES, both, strict=True)))
+        tables[name] = lay_beside(nuts, dict(zip(GUIDES, both, strict=True))).astype({"ess_bulk": int, "ess_sd": int})
         caption = (
             f"{name}: mean and sd of NUTS, component summed out, raw units, {chains} chains of {each} draws; shift: "
         )
@@ -70,7 +70,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/posterior"), q
         report.table(source, tables[name], caption=caption)
         report.data(name, rows.checksum, len(rows))
         report.summary += told(name, tables[name])
-    caption = "Posterior sds over NUTS's, a mark for each marginal: below the band a guide is too narrow."
+    caption = "Sds over NUTS's, a mark for each marginal: the mean-field guide is too narrow where components overlap."
     report.figure("ratios", ratios(tables), caption=caption, alt=caption)
     print(report.summary)
     report.write(output_dir, seconds=perf_counter() - started)

@@ -1,6 +1,5 @@
 """Rows of unknown class, hidden cells, strange rows and untold mixtures, and what the analysis of penguins answers."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from scripts import analysis
 
 from ppl_models import GaussianMixture, Mixture, NaiveBayes, Report, Schema, fit, infer_schema, load, prepare
 from ppl_models.datasets import Column
-from ppl_models.inference import Selection, class_probabilities, select_components
+from ppl_models.inference import class_probabilities
 from ppl_models.reports.answers import anomaly_section, choice_section, hidden_cells_section, imputation_section
 from ppl_models.reports.planes import ellipse
 from ppl_models.reports.told import few_told, told_section
@@ -119,13 +118,14 @@ def test_a_row_far_from_the_others_is_the_strangest(report):
     assert anomaly_section(report, one_normal(frame), frame, seed=0).index[0] == 17
 
 
-def test_a_mixture_told_nothing_finds_groups_far_apart(report):
+def test_each_criterion_has_its_choice_and_the_agreement_of_its_components(report):
     frame = pd.concat([pair(20, seed=seed) + 60 * seed for seed in range(3)], ignore_index=True)
-    make, grid = partial(Mixture, estimate="maximum-likelihood"), {"components": (2, 3), "covariances": ("EEE",)}
-    found = select_components(frame, PAIR, make=make, **grid, seed=0, method=Selection(folds=2, jobs=1))
-    truths = {"groups": np.repeat(np.arange(3), 20), "half": np.repeat([0, 1, -1], 20)}
-    table = choice_section(report, found, prepare(frame, PAIR)(frame), make=make, truths=truths, seed=0)
-    assert table.loc["BIC"].tolist() == ["EEE", 3, 1.0, 1.0]
+    selection = pd.DataFrame({"covariance": "EEE", "components": [3, 1], "elpd_kfold": [-2.0, -1.0]})
+    selection[["bic_higher_is_better", "icl_higher_is_better"]] = [[-1.0, -1.0], [-2.0, np.nan]]
+    truths = {"groups": np.repeat(np.arange(3), 20), "some": np.repeat([0, 1, -1], 20)}
+    table = choice_section(report, selection, prepare(frame, PAIR)(frame), make=Mixture, truths=truths, seed=0)
+    assert table.loc["held-out elpd"].tolist() == ["EEE", 1, 0.0, 0.0]
+    assert table.loc["BIC"].tolist() == table.loc["ICL"].tolist() == ["EEE", 3, 1.0, 1.0]
 
 
 def tables(name: str, folder: Path) -> pd.DataFrame:

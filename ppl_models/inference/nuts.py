@@ -31,7 +31,7 @@ from ppl_models.families import ClassProduct
 from ppl_models.inference.full_rank import FullRank
 from ppl_models.inference.refined import Posterior, Theta
 
-FEWEST = 4  # draws a chain: r-hat splits it in halves
+FEWEST = 4  # draws a chain, and of each quarter of the warm-up: r-hat splits them in halves
 
 
 def nuts_draws(
@@ -58,10 +58,10 @@ def nuts_draws(
             estimate, or rows of another preparation.
     """
     at_least_one(chains=chains)
-    if draws % chains or draws < FEWEST * chains or warmup < 2 * FEWEST:
+    if draws % chains or draws < FEWEST * chains or warmup < 4 * FEWEST:
         raise InputError(
             f"nuts draws: expected a multiple of {chains} draws, at least {FEWEST} a chain, and a warmup of at least "
-            f"{2 * FEWEST}, got {draws} and {warmup}"
+            f"{4 * FEWEST}, got {draws} and {warmup}"
         )
     with seeded(seed):
         posterior = Posterior(family, rows)

@@ -33,7 +33,7 @@ from ppl_models.families import ClassProduct, Features
 from ppl_models.inference.full_rank import FullRank, move, settle
 
 PROPOSALS_PER_DRAW = 5
-MOST_CHAINS, BURN_IN, THINNING = 200, 20, 4
+MOST_CHAINS, BURN_IN, THINNING = 200, 10, 4
 MOST_PARAMETERS = 400
 CELLS_AT_ONCE = 2**18  # fits a processor's cache
 GUESSES = 500

@@ -32,6 +32,7 @@ STEPS = 40  # of the quadrature within a bin
 FAR = np.geomspace(1e-8, 1e6, 4001)  # how far below zero
 SHOWN_SHARE = 0.99  # of the amounts, on the axis that is not logarithmic
 BARS, POINTS = 60, 3000
+FEWEST_TICKS = 4
 MOST_ABOVE = 2.0  # times the highest bar
 REPLICATES = 400
 
@@ -157,7 +158,7 @@ def amount_overlay(
     for position, density in enumerate(densities.values()):
         straight.plot(grid, density, color=colour(position), linewidth=1.6)
         logarithmic.plot(np.log(grid), density * grid, color=colour(position), linewidth=1.6)
-    ticks = [tick for tick in np.outer(10.0 ** np.arange(-6, 9), (1, 3)).ravel() if ends[0] <= tick <= ends[1]]
+    ticks = _ticks(*ends)
     logarithmic.set_xticks(np.log(ticks), [f"{tick:,g}" for tick in ticks])
     straight.set(xlabel=plain(label, width=70), ylabel="density, per unit", xlim=(0, top))
     straight.set_ylim(0, min(straight.get_ylim()[1], MOST_ABOVE * highest))
@@ -165,6 +166,16 @@ def amount_overlay(
     lines = [Line2D([], [], color=colour(position), linewidth=1.6) for position in range(len(densities))]
     legend_below(figure, [Patch(color=HISTOGRAM_COLOUR), *lines], ["data", *densities])
     return figure
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers for a log axis: of each power of ten as few multiples as leave four of them, or all nine."""
+    for multiples in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+        ticks = [tick for tick in np.outer(powers, multiples).ravel().tolist() if low <= tick <= high]
+        if len(ticks) >= FEWEST_TICKS:
+            break
+    return ticks
 
 
 def amount_section(
