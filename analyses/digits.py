@@ -12,6 +12,7 @@ import ppl_models as ppl
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.inference import Gradient
+from ppl_models.nn import Dense
 from ppl_models.reports import comparison_section, image_grid, latent_grid
 
 SHOWN = 40
@@ -43,8 +44,9 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/digits"), quic
     best = max(sizes, key=lambda found: ppl.log_density(found.family, parts.validation).elpd)
     mixture = f"mixture of {best.family.classes}"
     fits[mixture] = best
-    networks = {"VAE": ppl.VAE(schema, latent=8, hidden=(256,)), "VAE, plane": ppl.VAE(schema, latent=2, hidden=(256,))}
-    networks["autoencoder"] = ppl.Autoencoder(schema, latent=8, hidden=(256,))
+    wide = Dense((256,))
+    networks = {"VAE": ppl.VAE(schema, latent=8, network=wide), "VAE, plane": ppl.VAE(schema, latent=2, network=wide)}
+    networks["autoencoder"] = ppl.Autoencoder(schema, latent=8, network=wide)
     for name, family in networks.items():
         method = Gradient(steps=300 if quick else 2000)
         fits[name] = ppl.fit(family, parts.train, parts.validation, seed=seed, method=method)

@@ -7,9 +7,9 @@ from cases import rows_of
 from test_bad_input import FRAME, REAL, SCHEMA, refuse, rows
 
 from ppl_models.datasets import Column, Schema, infer_schema, load, prepare
-from ppl_models.distributions import WeightsPrior
+from ppl_models.distributions import DecoderLikelihoods, WeightsPrior
 from ppl_models.evaluation import compare
-from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
+from ppl_models.families import VAE, GaussianMixture, Mixture, NaiveBayes
 from ppl_models.inference import (
     Gradient,
     NaturalGradient,
@@ -22,6 +22,7 @@ from ppl_models.inference import (
     refined_draws,
     sample,
 )
+from ppl_models.nn import Dense
 
 LABELLED = Schema((Column("x", "real"),), label=Column("y", "categorical", ("u", "v")))
 PAIRS = Schema((Column("x", "real"), Column("z", "real")))
@@ -39,7 +40,7 @@ def one_component(schema: Schema, z: list):
 
 
 def vae(schema: Schema) -> VAE:
-    return VAE(schema, latent=1, hidden=())
+    return VAE(schema, latent=1, network=Dense(()))
 
 
 def mode(schema: Schema) -> NaiveBayes:
@@ -60,7 +61,7 @@ MODELS = {
         "GaussianMixture: expected real or positive columns, column 'n' is count",
     ),
     "no latent": (lambda: VAE(SCHEMA, latent=0), r"VAE: expected one or more latent .* got latent=0"),
-    "no unit": (lambda: Autoencoder(SCHEMA, latent=1, hidden=(4, 0)), r"Autoencoder: expected .* hidden=\(4, 0\)"),
+    "no unit": (lambda: Dense((4, 0)), r"Dense: expected hidden of 1 or more, got \(4, 0\)"),
     "no label": (lambda: NaiveBayes(REAL, labelled=True), "NaiveBayes: labelled=True needs a schema with a label"),
     "too few rows": (
         lambda: fit(Mixture(SCHEMA, components=5), rows(), seed=0),
@@ -169,7 +170,7 @@ WRONG_TYPES = {
         lambda: WeightsPrior("Pitman-Yor"),
         "process: expected one of dirichlet, stick-breaking, got 'Pitman-Yor'",
     ),
-    "unknown scale": (lambda: VAE(SCHEMA, latent=1, scale="cell"), "VAE: scale must be 'row' or 'column', not 'cell'"),
+    "unknown scale": (lambda: DecoderLikelihoods(scale="cell"), "scale: expected one of row, column, got 'cell'"),
 }
 
 

@@ -7,15 +7,24 @@ from scipy import stats
 from torch import Tensor, nn
 
 from ppl_models.datasets import Column, Schema
-from ppl_models.distributions import heads, seeded
-from ppl_models.distributions.categorical import BernoulliHead, CategoricalHead
-from ppl_models.distributions.counts import PoissonHead
-from ppl_models.distributions.normal import HeteroscedasticHead, NormalHead
+from ppl_models.distributions import DecoderLikelihoods, seeded
+from ppl_models.distributions.heads import (
+    BernoulliHead,
+    CategoricalHead,
+    HeteroscedasticHead,
+    NegativeBinomialHead,
+    NormalHead,
+    PoissonHead,
+)
 
 RANDOM = np.random.default_rng(1)
 REALS = RANDOM.normal(0.5, 1.5, (12, 2))
 COUNTS = RANDOM.poisson((2.0, 7.0), (12, 2)).astype(float)
 CODES = RANDOM.integers(0, 3, (12, 2)).astype(float)
+
+
+def layer_of_four(numbers: int) -> nn.Linear:
+    return nn.Linear(4, numbers)
 
 
 def linear(layer: nn.Linear, hidden: Tensor) -> np.ndarray:
@@ -24,6 +33,11 @@ def linear(layer: nn.Linear, hidden: Tensor) -> np.ndarray:
 
 def poisson_log(head: PoissonHead, hidden: Tensor, values: np.ndarray) -> np.ndarray:
     return stats.poisson(np.array([2.0, 7.0]) * np.exp(linear(head.log_rate, hidden))).logpmf(values)
+
+
+def negative_binomial_log(head: NegativeBinomialHead, hidden: Tensor, values: np.ndarray) -> np.ndarray:
+    mean, dispersion = np.array([2.0, 7.0]) * np.exp(linear(head.log_mean, hidden)), np.array([1.5, 0.4])
+    return stats.nbinom(dispersion, dispersion / (dispersion + mean)).logpmf(values)
 
 
 def heteroscedastic_log(head: HeteroscedasticHead, hidden: Tensor, values: np.ndarray) -> np.ndarray:
@@ -44,6 +58,7 @@ HEADS = {
     ),
     "heteroscedastic": (HeteroscedasticHead, REALS, heteroscedastic_log),
     "Poisson": (PoissonHead, COUNTS, poisson_log),
+    "negative binomial": (NegativeBinomialHead, COUNTS, negative_binomial_log),
     "Bernoulli": (
         BernoulliHead,
         CODES % 2,
@@ -56,23 +71,25 @@ HEADS = {
 @pytest.mark.parametrize(("make", "values", "expected"), HEADS.values(), ids=HEADS)
 def test_heads_have_scipys_log_probabilities(make, values, expected):
     with seeded(6):
-        head, hidden = make("site", (0, 1), 4).double(), torch.randn(len(values), 4).double()
-    if isinstance(head, PoissonHead):
-        head.set_unit(torch.tensor([2.0, 7.0]))
+        head, hidden = make("site", (0, 1), layer_of_four).double(), torch.randn(len(values), 4).double()
+    if hasattr(head, "adopt"):
+        head.adopt(torch.zeros(2), torch.tensor([2.0, 7.0]))
     if isinstance(head, NormalHead):
         head.log_scale.data = torch.tensor([0.3, -1.0], dtype=torch.float64)
+    if isinstance(head, NegativeBinomialHead):
+        head.log_dispersion.data = torch.tensor([1.5, 0.4], dtype=torch.float64).log()
     found = head(hidden).log_prob(torch.tensor(values)).detach()
     np.testing.assert_allclose(found, expected(head, hidden, values), rtol=1e-10)
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_heads_keep_leading_dimensions(head):
-    assert head[0]("site", (0, 1), 4)(torch.zeros(5, 7, 4)).batch_shape == (5, 7, 2)
+    assert head[0]("site", (0, 1), layer_of_four)(torch.zeros(5, 7, 4)).batch_shape == (5, 7, 2)
 
 
 def test_every_column_has_exactly_one_head():
     kinds = ("real", "count", "binary", "positive", "categorical", "categorical", "categorical")
     levels = ((),) * 4 + ((1, 2, 3), (1, 2), (4, 5, 6))
     schema = Schema(tuple(Column(str(i), *both) for i, both in enumerate(zip(kinds, levels, strict=True))))
-    sites = {head.site: head.columns for head in heads(schema, 4, "row")}
+    sites = {head.site: head.columns for head in DecoderLikelihoods().heads(schema, layer_of_four)}
     assert sites == {"real": (0, 3), "count": (1,), "binary": (2,), "categorical_2": (5,), "categorical_3": (4, 6)}

@@ -17,6 +17,7 @@ from ppl_models.families import VAE, GaussianMixture
 from ppl_models.inference import FitWarning, Gradient, NaturalGradient, estimate_elbo, fit, log_density
 from ppl_models.inference.natural import SHORT_PASSES, ascend, converge
 from ppl_models.inference.passes import begin, bound
+from ppl_models.nn import Dense
 
 CONJUGATE = [name for name, case in CASES.items() if isinstance(case.method, NaturalGradient)]
 MIXTURES = [name for name in CONJUGATE if "ixture" in name]
@@ -27,7 +28,7 @@ SE = 4.5  # standard errors: false alarms 7e-6 a number
 
 
 def small_vae(rows) -> VAE:
-    return VAE(rows.schema, latent=2, hidden=(8,), dtype=torch.float64)
+    return VAE(rows.schema, latent=2, network=Dense((8,)), dtype=torch.float64)
 
 
 def begun(name: str, *, restarts: int, seed: int):

@@ -24,6 +24,7 @@ from ppl_models.inference import (
     tail_probabilities,
 )
 from ppl_models.inference.imputation import completed
+from ppl_models.nn import Dense
 
 FALSE_ALARM = 1e-5  # of each comparison of draws with a distribution
 
@@ -86,7 +87,7 @@ def test_a_conditional_density_is_not_compared_with_a_joint_one():
 
 def test_only_exact_families_have_conditionals_and_tails():
     rows = rows_of("iris", 60)
-    vae = VAE(rows.schema, latent=1, hidden=(4,))
+    vae = VAE(rows.schema, latent=1, network=Dense((4,)))
     fit(vae, rows, seed=0, method=Gradient(steps=10, check_every=5))
     for call in (
         lambda: conditional_log_density(vae, rows, given=rows.schema.names[:1]),

@@ -72,6 +72,10 @@ class Dataset:
             self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         )
 
+    def cast(self, dtype: torch.dtype) -> "Dataset":
+        """The same rows with the values in another precision, for networks that compute in it."""
+        return replace(self, values=self.values.to(dtype))
+
     def only(self, names: Sequence[str]) -> "Dataset":
         """The same rows with every cell of the other columns missing.
 

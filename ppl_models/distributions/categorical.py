@@ -94,29 +94,3 @@ class DirichletCategorical(Conjugate):
 def log_of_probability(probability: Tensor) -> Tensor:
     """A logarithm that is −708 where the probability is 0, since a matrix product cannot hold −∞."""
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
-
-
-class BernoulliHead(nn.Module):
-    """A decoder's binary columns: one logit each."""
-
-    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.site, self.columns = site, columns
-        self.logits = nn.Linear(width, len(columns))
-
-    def forward(self, hidden: Tensor) -> dist.Distribution:
-        """(..., width) to a distribution over (..., D)."""
-        return dist.Bernoulli(logits=self.logits(hidden))
-
-
-class CategoricalHead(nn.Module):
-    """A decoder's categorical columns of C categories each: D·C logits."""
-
-    def __init__(self, site: str, columns: tuple[int, ...], width: int, categories: int) -> None:
-        super().__init__()
-        self.site, self.columns, self.categories = site, columns, categories
-        self.logits = nn.Linear(width, len(columns) * categories)
-
-    def forward(self, hidden: Tensor) -> dist.Distribution:
-        """(..., width) to a distribution over (..., D)."""
-        return dist.Categorical(logits=self.logits(hidden).unflatten(-1, (len(self.columns), self.categories)))

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 
 from ppl_models.distributions.conjugate import TINY, Conjugate
@@ -102,21 +102,3 @@ class GammaPoisson(Conjugate):
     def count_parameters(self, classes: int) -> int:
         """A rate for each class and column."""
         return classes * len(self.columns)
-
-
-class PoissonHead(nn.Module):
-    """A decoder's count columns: the log of the rate, in units of the column's training mean."""
-
-    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.site, self.columns = site, columns
-        self.log_rate = nn.Linear(width, len(columns))
-        self.register_buffer("unit", torch.ones(len(columns)))
-
-    def set_unit(self, scale: Tensor) -> None:
-        """Take the columns' training means as the unit."""
-        self.unit = scale[list(self.columns)].to(self.unit)
-
-    def forward(self, hidden: Tensor) -> dist.Distribution:
-        """(..., width) to a distribution over (..., D)."""
-        return dist.Poisson(self.unit * self.log_rate(hidden).exp())

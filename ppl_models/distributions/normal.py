@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 
 from ppl_models.distributions.conjugate import Conjugate, common_unit
@@ -170,35 +170,3 @@ class NormalGamma(Conjugate):
         """A location for each class and column, and the precisions."""
         locations = classes * len(self.columns)
         return locations + locations // self.members
-
-
-class NormalHead(nn.Module):
-    """A decoder's normal columns, with one learned scale a column; a linear decoder then is factor analysis."""
-
-    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.site, self.columns = site, columns
-        self.loc = nn.Linear(width, len(columns))
-        self.log_scale = nn.Parameter(torch.zeros(len(columns)))
-
-    def reset_parameters(self) -> None:
-        """Set the scales to one training standard deviation again."""
-        nn.init.zeros_(self.log_scale)
-
-    def forward(self, hidden: Tensor) -> dist.Distribution:
-        """(..., width) to a distribution over (..., D)."""
-        return dist.Normal(self.loc(hidden), SCALE_FLOOR + self.log_scale.exp())
-
-
-class HeteroscedasticHead(nn.Module):
-    """A decoder's normal columns, location and scale both from the network."""
-
-    def __init__(self, site: str, columns: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.site, self.columns = site, columns
-        self.loc = nn.Linear(width, len(columns))
-        self.scale = nn.Linear(width, len(columns))
-
-    def forward(self, hidden: Tensor) -> dist.Distribution:
-        """(..., width) to a distribution over (..., D)."""
-        return dist.Normal(self.loc(hidden), SCALE_FLOOR + nn.functional.softplus(self.scale(hidden)))

@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.distributions.categorical import BernoulliHead, CategoricalHead, DirichletCategorical
+from ppl_models.distributions.categorical import DirichletCategorical
 from ppl_models.distributions.conjugate import Conjugate
-from ppl_models.distributions.counts import GammaPoisson, PoissonHead
+from ppl_models.distributions.counts import GammaPoisson
 from ppl_models.distributions.hidden import Hidden
 from ppl_models.distributions.multinomial import DirichletMultinomial
 from ppl_models.distributions.multivariate_normal import NormalWishart
 from ppl_models.distributions.negative_binomial import NegativeBinomial
-from ppl_models.distributions.normal import HeteroscedasticHead, NormalGamma, NormalHead
+from ppl_models.distributions.normal import NormalGamma
 from ppl_models.distributions.point_mass import PointMass
 from ppl_models.distributions.structured_normal import StructuredNormal
 from ppl_models.distributions.structures import resolve
@@ -25,7 +25,6 @@ from ppl_models.errors import InputError
 
 CountModel = Literal["poisson", "negative-binomial", "multinomial"]
 Estimate = Literal["bayes", "map", "maximum-likelihood"]
-Scale = Literal["row", "column"]
 DIAGONAL = {"EII": (True, True), "VII": (False, True), "EEI": (True, False), "VVI": (False, False)}
 FULL = {"EEE": True, "VVV": False}
 COUNTS = {"poisson": GammaPoisson, "negative-binomial": NegativeBinomial, "multinomial": DirichletMultinomial}
@@ -191,23 +190,6 @@ class ConjugateRow(nn.Module):
         )
 
 
-def heads(schema: Schema, width: int, scale: Scale) -> nn.ModuleList:
-    """A decoder's last layers, one for each kind of column: (..., width) to a distribution over its columns."""
-    normal = {"row": HeteroscedasticHead, "column": NormalHead}[scale]
-    kinds: list[nn.Module] = []
-    for site, head, columns in (
-        ("real", normal, schema.of_kind("real", "positive")),
-        ("count", PoissonHead, schema.of_kind("count")),
-        ("binary", BernoulliHead, schema.of_kind("binary")),
-    ):
-        kinds += [head(site, columns, width)] if columns else []
-    kinds += [
-        CategoricalHead(f"categorical_{size}", columns, width, size)
-        for size, columns in _by_cardinality(schema, "categorical").items()
-    ]
-    return nn.ModuleList(kinds)
-
-
 def assemble(parts: Mapping[tuple[int, ...], Tensor]) -> Tensor:
     """Columns drawn block by block, in the schema's order."""
     order = torch.tensor([column for columns in parts for column in columns]).argsort()
@@ -223,7 +205,7 @@ def _blocks(schema: Schema, classes: int, likelihoods: Likelihoods) -> list[Conj
         blocks.append(COUNTS[likelihoods.counts]("count", counts))
     blocks += [
         DirichletCategorical(f"categorical_{size}", columns, size, smoothing=likelihoods.smoothing)
-        for size, columns in _by_cardinality(schema, "binary", "categorical").items()
+        for size, columns in by_cardinality(schema, "binary", "categorical").items()
     ]
     return blocks
 
@@ -238,7 +220,7 @@ def _normal(columns: tuple[int, ...], classes: int, covariance: str) -> Conjugat
     return StructuredNormal("real", columns, classes, covariance)
 
 
-def _by_cardinality(schema: Schema, *kinds: str) -> dict[int, tuple[int, ...]]:
+def by_cardinality(schema: Schema, *kinds: str) -> dict[int, tuple[int, ...]]:
     """Columns of these kinds, grouped by how many values they take."""
     columns = schema.of_kind(*kinds)
     sizes = {schema.columns[column].cardinality for column in columns}

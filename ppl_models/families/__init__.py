@@ -2,7 +2,8 @@
 
 from ppl_models.families.autoencoder import Autoencoder
 from ppl_models.families.class_product import ClassProduct
-from ppl_models.families.family import Amortised, Draws, Exact, Family
+from ppl_models.families.contractive_autoencoder import ContractiveAutoencoder
+from ppl_models.families.family import Amortised, Draws, Exact, Family, Latent, Weighed
 from ppl_models.families.features import Features, log_joint_at
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
 from ppl_models.families.naive_bayes import NaiveBayes
@@ -14,13 +15,16 @@ __all__ = [
     "Amortised",
     "Autoencoder",
     "ClassProduct",
+    "ContractiveAutoencoder",
     "Draws",
     "Exact",
     "Family",
     "Features",
     "GaussianMixture",
+    "Latent",
     "Mixture",
     "NaiveBayes",
+    "Weighed",
     "log_joint_at",
     "one_hot",
 ]

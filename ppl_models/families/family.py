@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ppl_models.datasets import Dataset, Preparation, Schema
 from ppl_models.errors import InputError
@@ -116,6 +117,10 @@ class Family(nn.Module, ABC):
         if wrong is not None:
             raise InputError(f"{type(self).__name__}: expected {wrong} {ours[wrong]}, got {theirs.get(wrong)}")
 
+    def price(self, batch: Dataset) -> Float[Tensor, " rows"] | None:
+        """What training charges each row besides its ELBO, or None; it is no part of any reported bound."""
+        return None
+
     @abstractmethod
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Start all parameters afresh for these rows; call it after ``adopt``."""
@@ -139,14 +144,76 @@ class Exact(Family):
         """Log density of the prepared rows with every latent and parameter integrated out, nats."""
 
 
-class Amortised(Family):
-    """A family whose log density of a row is bounded from below by importance weights from its guide."""
+@dataclass(frozen=True)
+class Weighed:
+    """What draws of z say of the rows they were drawn for, nats in prepared units.
+
+    Attributes:
+        log_likelihood: (draws, rows) log p(x | z) of the observed cells.
+        log_ratio: (draws, rows) log p(z) − log q(z | x).
+        kl: (rows, units) KL(q(z | x) ‖ p(z)), by dimension of z where it has a closed form by dimension, else in one
+            piece; the mean of −log_ratio where it has none at all.
+        latents: the draws, as the densities saw them.
+    """
+
+    log_likelihood: Float[Tensor, "draws rows"]
+    log_ratio: Float[Tensor, "draws rows"]
+    kl: Float[Tensor, "rows units"]
+    latents: tuple[Tensor, ...]
+
+    @property
+    def log_weights(self) -> Float[Tensor, "draws rows"]:
+        """log p(x, z) − log q(z | x)."""
+        return self.log_likelihood + self.log_ratio
+
+
+class Latent(Family):
+    """A family whose rows have a place in a latent space.
+
+    Attributes:
+        latent: dimensions of z.
+        noise: standard normals that the guide's answer for a row takes.
+        cells: numbers that decoding a row holds at once, for chunks of bounded memory.
+    """
 
     latent: int
+    noise: int
+    cells: int
 
     @abstractmethod
-    def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws latent"]) -> Float[Tensor, "draws rows"]:
-        """log p(x, z) − log q(z given x) in nats at z = the guide's answer to this standard normal noise."""
+    def weigh(self, batch: Dataset, noise: Float[Tensor, "draws *rows noise"], *, frozen: bool = False) -> Weighed:
+        """What the guide's answers to standard normal noise say of each row.
+
+        Args:
+            batch: prepared rows.
+            noise: (draws, rows, noise), or (draws, noise) for the same noise for every row.
+            frozen: whether log q is to be held still as a function of z, and the latents be copies, on which a
+                gradient can be weighted (the doubly reparametrised gradient).
+        """
+
+    @abstractmethod
+    def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:
+        """The guide's centre of z for each row."""
+
+    @abstractmethod
+    def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch columns"]:
+        """The means of the columns given z, prepared units; for a categorical column its most probable code."""
+
+
+class Amortised(Latent):
+    """A family whose log density of a row is bounded from below by importance weights from its guide."""
+
+    def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws noise"]) -> Float[Tensor, "draws rows"]:
+        """log p(x, z) − log q(z | x) in nats, prepared units, at the guide's answer to this standard normal noise."""
+        return self.weigh(batch, noise).log_weights.double()
+
+    @abstractmethod
+    def posterior(self, batch: Dataset) -> Distribution:
+        """q(z | x) of each row."""
+
+    @abstractmethod
+    def prior(self) -> Distribution:
+        """p(z)."""
 
 
 def _facts(schema: Schema) -> dict[str, str]:

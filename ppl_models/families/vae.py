@@ -1,68 +1,164 @@
-"""The variational autoencoder: the autoencoder's model, with an amortised Gaussian for a guide.
+"""The variational autoencoder: the autoencoder's model, with an amortised distribution for a guide.
 
-    z_i       ~ Normal(0, I_L)
+    z_i       ~ p(z)                                  standard normal, a mixture, or the VampPrior
     x_i | z_i ~ Π_d p(x_id | decoder(z_i)_d)
 
-    q(z_i | x_i) = Normal(loc(x_i), diag scale(x_i)²)      loc and log scale from the encoder
+    q(z_i | x_i) = Normal(loc(x_i), diag scale(x_i)²)      or of full covariance, or a normalising flow
 
-The sites and shapes are those of ``autoencoder.py``. The ELBO of a row is its reconstruction less KL(q(z | x) ‖
-p(z)), in closed form here; K draws from the guide, weighted, bound log p(x) from below ever closer as K grows. Limit:
-log p(x) is only bounded; where a row's k-hat is above 0.7 not even its bound's error is known. References: Kingma and
-Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; Burda, Grosse and Salakhutdinov
-(2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519.
+The sites and shapes are those of ``decoding.py``. The ELBO of a row is its reconstruction less KL(q(z | x) ‖ p(z)), in
+closed form for Gaussians and a standard normal prior; K draws from the guide, weighted, bound log p(x) from below ever
+closer as K grows. Limit: log p(x) is only bounded; where a row's k-hat is above 0.7 not even its bound's error is
+known. References: Kingma and Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; Burda,
+Grosse and Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519.
 """
 
-from collections.abc import Sequence
+from typing import get_args
 
 import pyro
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.families.autoencoder import Decoding, Encoder
-from ppl_models.families.family import Amortised, weighted_rows
+from ppl_models.distributions import (
+    DecoderLikelihoods,
+    GuideKind,
+    LatentPrior,
+    VampPrior,
+    closed_form_kl,
+    make_answer,
+    make_prior,
+    seeded,
+)
+from ppl_models.errors import InputError
+from ppl_models.families.decoding import Decoding, Model, by_rows, sample_shift
+from ppl_models.families.encoder import Encoder
+from ppl_models.families.family import Amortised, Weighed, weighted_rows
+from ppl_models.nn import Dense, Network
 
 
 class Guide(nn.Module):
-    """A diagonal Gaussian for each row's z."""
+    """q(z | x) of each row, from an encoder and the layer that answers for z.
 
-    def __init__(self, schema: Schema, latent: int, hidden: Sequence[int]) -> None:
+    Args:
+        schema: what the columns are.
+        latent: dimensions of z.
+        network: the encoder's architecture.
+        kind: of distribution.
+        conditions: numbers that stand behind a row's own.
+        shifts: dequantised columns.
+    """
+
+    def __init__(
+        self, schema: Schema, latent: int, *, network: Network, kind: GuideKind, conditions: int = 0, shifts: int = 0
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(schema, hidden)
-        self.loc = nn.Linear(self.encoder.width, latent)
-        self.log_scale = nn.Linear(self.encoder.width, latent)
+        self.encoder = Encoder(schema, network, conditions)
+        self.answer = make_answer(kind, self.encoder.width, latent)
+        self.shifts, self.latent = shifts, latent
 
-    def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:
-        """The guide's mean of z for each row."""
-        return self.posterior(batch).mean
+    def encode(self, batch: Dataset, condition: Tensor | None = None) -> Float[Tensor, "rows latent"]:
+        """The centre of each row's q(z | x): where noise of zero goes, for a Gaussian its mean."""
+        posterior = self.posterior(batch, condition)
+        return self.answer.reparametrise(posterior, torch.zeros(self.latent).to(self._like))
 
-    def posterior(self, batch: Dataset) -> dist.Distribution:
+    def posterior(self, batch: Dataset, condition: Tensor | None = None) -> dist.Distribution:
         """q(z | x) of each row."""
-        hidden = self.encoder(batch, self.loc.weight.dtype)
-        return dist.Normal(self.loc(hidden), self.log_scale(hidden).exp()).to_event(1)
+        return self.answer(self.encoder(batch, self._like.dtype, condition))
+
+    def at(self, numbers: Float[Tensor, "rows numbers"]) -> dist.Distribution:
+        """q(z | x) of rows as the encoder's network sees them."""
+        return self.answer(self.encoder.network(numbers))
 
     def forward(self, batch: Dataset, rows: int) -> None:
         """Sample z from q(z | x)."""
         with weighted_rows(batch, rows):
             pyro.sample("z", self.posterior(batch))
+            sample_shift(self.shifts, self._like, len(batch))
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.answer.parameters())
 
 
 class VAE(Decoding, Amortised):
-    """A variational autoencoder over mixed columns or binary pixels; it takes the arguments of ``Decoding``.
+    """A variational autoencoder over mixed columns or pixels.
+
+    Args:
+        schema: what the columns are; a label is not used.
+        latent: dimensions of z.
+        network: architecture of the encoder, and, mirrored, of the decoder.
+        likelihoods: of each kind of column given z.
+        guide: "diagonal" or "full" covariance, "autoregressive-flow" or "spline-flow" (these need zuko).
+        prior: of z.
+        dtype: of the networks' parameters.
 
     >>> from ppl_models.datasets import Column, Schema
     >>> VAE(Schema((Column("dollars", "real"),)), latent=2).latent
     2
     """
 
-    def make_guide(self, schema: Schema, hidden: Sequence[int]) -> nn.Module:
-        """The amortised Gaussian."""
-        return Guide(schema, self.latent, hidden)
+    guide: Guide
 
-    def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws latent"]) -> Float[Tensor, "draws rows"]:
-        """log p(x, z) − log q(z | x) at z = loc + scale · noise, the same noise for every row; nats, prepared units."""
-        posterior = self.guide.posterior(batch)
-        z = posterior.mean + posterior.base_dist.scale * noise.to(posterior.mean)[:, None]
-        log_joint = self.model.log_likelihood(batch, z) + self.model.prior(z).log_prob(z)
-        return (log_joint - posterior.log_prob(z)).double()
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        latent: int,
+        network: Network = Dense(),  # noqa: B008  # frozen
+        likelihoods: DecoderLikelihoods = DecoderLikelihoods(),  # noqa: B008  # frozen
+        guide: GuideKind = "diagonal",
+        prior: LatentPrior = LatentPrior(),  # noqa: B008  # frozen
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if guide not in get_args(GuideKind):
+            raise InputError(f"guide: expected one of {', '.join(get_args(GuideKind))}, got {guide!r}")
+        if guide.endswith("flow") and prior.kind == "vamp":
+            raise InputError(f"prior 'vamp': expected a Gaussian guide, whose answers it mixes, got {guide!r}")
+        self.guide_kind, self.prior_kind = guide, prior
+        super().__init__(schema, latent=latent, network=network, likelihoods=likelihoods, dtype=dtype)
+
+    def build(self, network: Network) -> None:
+        """The guide first, since a VampPrior asks it."""
+        shifts = len(self.schema.of_kind("categorical")) if self.likelihoods.levels == "dequantised-normal" else 0
+        self.guide = Guide(self.schema, self.latent, network=network, kind=self.guide_kind, shifts=shifts)
+        prior = make_prior(self.prior_kind, self.latent, self.guide.encoder.numbers, self.guide.at)
+        self.model = Model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
+
+    def initialise(self, train: Dataset, *, seed: int) -> None:
+        """Draw all weights afresh; a VampPrior starts from training rows."""
+        super().initialise(train, seed=seed)
+        if isinstance(self.model.prior, VampPrior):
+            with seeded(seed):
+                self.model.prior.start(self.guide.encoder.inputs(train, self.dtype))
+
+    def posterior(self, batch: Dataset) -> dist.Distribution:
+        """q(z | x) of each row."""
+        return self.guide.posterior(batch)
+
+    def prior(self) -> dist.Distribution:
+        """p(z)."""
+        return self.model.prior()
+
+    @property
+    def noise(self) -> int:
+        """Standard normals that a row's answer takes: one for each dimension of z and each uniform shift."""
+        return self.latent + self.model.shifts
+
+    def weigh(self, batch: Dataset, noise: Float[Tensor, "draws *rows noise"], *, frozen: bool = False) -> Weighed:
+        """log p(x | z) and log p(z) − log q(z | x) at z = the guide's answer to the noise; nats, prepared units."""
+        posterior, prior = self.guide.posterior(batch), self.model.prior()
+        z, shift = self._place(posterior, noise)
+        held = self.guide.answer.frozen(posterior) if frozen else posterior
+        seen = z.view_as(z) if frozen else z  # a copy, on which a gradient can be weighted
+        log_likelihood = self.model.log_likelihood(batch, seen, shift)
+        log_ratio = prior.log_prob(seen) - held.log_prob(seen)
+        kl = closed_form_kl(posterior, prior)
+        return Weighed(log_likelihood, log_ratio, -log_ratio.mean(0)[:, None] if kl is None else kl, (seen,))
+
+    def _place(self, posterior: dist.Distribution, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+        """z and the shifts; the same noise for every row where it has no rows of its own."""
+        noise = by_rows(noise, self.dtype)
+        z = self.guide.answer.reparametrise(posterior, noise[..., : self.latent])
+        return z, torch.special.ndtr(noise[..., self.latent :]) if self.model.shifts else None

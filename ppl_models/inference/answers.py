@@ -12,7 +12,8 @@ from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, tail_probability
 from ppl_models.families import ClassProduct, Exact, Family
-from ppl_models.inference.density import CELLS_AT_ONCE, chunks_of, log_density
+from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.density import CELLS_AT_ONCE, log_density
 
 
 def require_conjugate(family: Family, what: str) -> None:

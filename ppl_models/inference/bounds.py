@@ -11,7 +11,10 @@ from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family, one_hot
+from ppl_models.families import ClassProduct, Family, Latent, one_hot
+from ppl_models.inference.chunks import chunks_of
+
+CELLS_IN_MEMORY = 2**22
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,14 @@ def make_elbo(family: Family) -> ELBO:
     return family.elbo()
 
 
+def pair_loss(family: Family, data: Dataset) -> Tensor:
+    """Pyro's loss of all rows; of families whose latents are the rows' own, in batches of bounded memory."""
+    elbo = make_elbo(family)
+    size = max(1, CELLS_IN_MEMORY // family.cells) if isinstance(family, Latent) else len(data)
+    losses = [elbo.loss(family.model, family.guide, part, len(part)) for part in chunks_of(data, size)]
+    return torch.tensor(losses, dtype=torch.float64).sum()
+
+
 @torch.no_grad()
 def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 10) -> Estimate:
     """The ELBO of all rows by Pyro's estimator of the pair.
@@ -44,10 +55,9 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
     """
     family.require(data)
     at_least_one(particles=particles)
-    elbo = make_elbo(family)
     with seeded(seed), pyro.validation_enabled(False):
-        losses = [elbo.loss(family.model, family.guide, data, len(data)) for _ in range(particles)]
-    values = raw_units(-torch.tensor(losses, dtype=torch.float64), data)
+        losses = [pair_loss(family, data) for _ in range(particles)]
+    values = raw_units(-torch.stack(losses), data)
     return Estimate(float(values.mean()), float(values.std(correction=min(1, particles - 1)) / particles**0.5))
 
 

@@ -8,7 +8,8 @@ import torch
 from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, Family
-from ppl_models.inference.density import CELLS_AT_ONCE, chunks_of
+from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.density import CELLS_AT_ONCE
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """``log_density``: what a fitted family says of rows it has not seen, with the kind of number said beside it."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyro
 import torch
@@ -13,8 +11,10 @@ from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, pareto_k, summarise_weights
 from ppl_models.families import Amortised, Exact, Family
+from ppl_models.inference.chunks import chunks_of
 
 CELLS_AT_ONCE = 2**16
+CELLS_IN_MEMORY = 2**21
 
 
 @torch.no_grad()
@@ -64,8 +64,8 @@ def _bound(family: Amortised, data: Dataset, *, seed: int, draws: int, shared: d
     noise = noise_of(family, data, seed=seed, draws=draws)
     values, errors, khat, influence = [], [], [], np.zeros(draws)
     with pyro.validation_enabled(False):
-        for batch in chunks_of(data, CELLS_AT_ONCE // draws):
-            weights = family.log_weights(batch, noise).cpu().numpy()
+        for batch in chunks_of(data, rows_at_once(family, draws)):
+            weights = log_weights_of(family, batch, noise).cpu().numpy()
             summary = summarise_weights(weights)
             values.append(summary.values)
             errors.append(summary.monte_carlo_se)
@@ -83,13 +83,20 @@ def _bound(family: Amortised, data: Dataset, *, seed: int, draws: int, shared: d
     )
 
 
-def chunks_of(data: Dataset, size: int) -> Iterator[Dataset]:
-    """The rows in order, so many at a time."""
-    for start in range(0, len(data), max(size, 1)):
-        yield data[start : start + max(size, 1)]
+def rows_at_once(family: Amortised, draws: int) -> int:
+    """Rows whose draws fill the memory set aside: few of many draws, many of few."""
+    return max(1, CELLS_IN_MEMORY // (family.cells * min(draws, 64)))
 
 
-def noise_of(family: Amortised, data: Dataset, *, seed: int, draws: int) -> Float[Tensor, "draws latent"]:
+def noise_of(family: Amortised, data: Dataset, *, seed: int, draws: int) -> Float[Tensor, "draws noise"]:
     """The standard normal noise that serves every row."""
     with seeded(seed):
-        return torch.randn(draws, family.latent, dtype=torch.float64).to(data.values.device)
+        return torch.randn(draws, family.noise, dtype=torch.float64).to(data.values.device)
+
+
+def log_weights_of(
+    family: Amortised, batch: Dataset, noise: Float[Tensor, "draws noise"]
+) -> Float[Tensor, "draws rows"]:
+    """Log importance weights of all draws of some rows, in blocks of draws that fit into memory at once."""
+    block = max(1, CELLS_IN_MEMORY // (family.cells * len(batch)))
+    return torch.cat([family.log_weights(batch, part) for part in noise.split(block)])

@@ -19,7 +19,7 @@ from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.bounds import estimate_elbo, raw_units
 from ppl_models.inference.criteria import Criteria, criteria
-from ppl_models.inference.gradient import Gradient, climb
+from ppl_models.inference.gradient import Gradient, climb, require_trainable
 from ppl_models.inference.natural import Fault, NaturalGradient, ascend
 
 PROGRESS_AFTER = 2.0
@@ -40,7 +40,8 @@ class Fit:
     Attributes:
         family: the fitted family, in its best state.
         elbo: the training ELBO, nats per row, raw units, higher is better.
-        history: columns step, train_elbo, validation_elbo (NaN where not evaluated), nats per row, raw units.
+        history: columns step, train_elbo, validation_elbo (NaN where not evaluated), nats per row, raw units; where
+            another objective was climbed, train_objective and validation_objective beside them.
         restarts: columns restart, elbo (nats per row, raw units; −∞ where it never was a number), end (how it ended),
             one row for each run that was carried to its end.
         stop: why the fit ended, in words.
@@ -157,6 +158,8 @@ def _require_suited(
     if isinstance(method, NaturalGradient) and not isinstance(family, ClassProduct):
         raise InputError(f"NaturalGradient: expected a conjugate family, got {type(family).__name__}; use Gradient")
     family.check(train)
+    if isinstance(method, Gradient):
+        require_trainable(family, train, method)
     if validation is None:
         return
     family.check_schema(validation.schema)
@@ -233,7 +236,7 @@ def _gradient(
     elbo = estimate_elbo(family, train, seed=seed).mean
     return {
         "elbo": elbo,
-        "history": pd.DataFrame(descent.history, columns=["step", "train_elbo", "validation_elbo"]),
+        "history": pd.DataFrame(descent.history),
         "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo], "end": [descent.stop]}),
         "stop": descent.stop,
         "converged": descent.converged,

@@ -3,19 +3,23 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
-from ppl_models.errors import at_least_one
+from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Family
-from ppl_models.inference.bounds import make_elbo, raw_units
+from ppl_models.inference.bounds import CELLS_IN_MEMORY, pair_loss, raw_units
+from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.objectives import Objective, objective_value, require_suited, training_loss
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,10 @@ class Gradient:
         batch_size: rows a step; None for all.
         learning_rate: the highest rate of the cycle (Smith and Topin 2018, https://arxiv.org/abs/1708.07120).
         check_every: steps between evaluations of the ELBO.
-        patience: with validation rows, stop when so many evaluations in a row brought no better ELBO.
+        patience: with validation rows, stop when so many evaluations in a row brought no better value.
+        objective: what is climbed.
+        average: decay of the exponential moving average of all parameters that takes their place in the end, such as
+            0.999 (Polyak and Juditsky 1992, https://doi.org/10.1137/0330046); 0 for none.
     """
 
     steps: int = 3000
@@ -35,6 +42,8 @@ class Gradient:
     learning_rate: float = 3e-3
     check_every: int = 50
     patience: int = 20
+    objective: Objective = field(default_factory=Objective)
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         at_least_one(
@@ -44,6 +53,8 @@ class Gradient:
             check_every=self.check_every,
             patience=self.patience,
         )
+        if not 0 <= self.average < 1:
+            raise InputError(f"Gradient: expected average from 0 to below 1, got {self.average}")
 
 
 @dataclass(frozen=True)
@@ -51,12 +62,13 @@ class Descent:
     """What gradient steps came to.
 
     Attributes:
-        history: a row an evaluation: step, training and validation ELBO in nats per row, raw units.
+        history: a row an evaluation: step, training and validation ELBO, and the same of the objective where it is not
+            the ELBO; nats per row, raw units, higher is better.
         stop: why it ended, in words.
         converged: whether patience ran out or the cycle was completed.
     """
 
-    history: list[tuple[int, float, float]]
+    history: list[dict[str, float | int]]
     stop: str
     converged: bool
 
@@ -83,69 +95,102 @@ def climb(
         seed: the seed of batches and noise.
         progress: called with the number of steps done since the last call.
     """
-    loss_of = make_elbo(family)(family.model, family.guide)
+    loss_of = training_loss(family, method.objective)
     parameters = [parameter for parameter in family.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(parameters, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, method.learning_rate, total_steps=method.steps)
-    batches = _batches(train, method, seed)
-    record = _Record(family, train, validation, seed)
+    averaged = AveragedModel(family, multi_avg_fn=get_ema_multi_avg_fn(method.average)) if method.average else None
+    record = _Record(family if averaged is None else averaged.module, train, validation, method=method, seed=seed)
+    batches = _batches(train.cast(parameters[0].dtype), method, seed)
     on_cpu = train.values.device.type == "cpu"
     with seeded(seed), pyro.validation_enabled(False):
         for step in range(method.steps):
             if step % method.check_every == 0:
                 progress(method.check_every if step else 0)
                 if (stop := record.check(step, method.patience)) is not None:
-                    return record.close(stop)
+                    return record.close(family, stop)
+                family.train()
             optimiser.zero_grad(set_to_none=True)
             batch = next(batches)
-            loss = _or_nan(loss_of, batch, len(train)) / len(train)
+            loss = _or_nan(loss_of, batch, len(train), step)
             if (on_cpu or not loss.requires_grad) and not math.isfinite(loss.item()):
-                return record.close(f"non-finite ELBO at step {step + 1}, site {faulty_site(family, batch)!r}")
+                return record.close(family, f"non-finite ELBO at step {step + 1}, site {faulty_site(family, batch)!r}")
             loss.backward()
             optimiser.step()
             schedule.step()
+            if averaged is not None:
+                averaged.update_parameters(family)
         stop = record.check(method.steps, method.patience)
-    return record.close(stop or f"completed its cycle of {method.steps} steps", converged=True)
+    return record.close(family, stop or f"completed its cycle of {method.steps} steps", converged=True)
+
+
+def require_trainable(family: Family, train: Dataset, method: Gradient) -> None:
+    """Refuse settings that do not suit a family, before anything of it is changed.
+
+    Raises:
+        InputError: an objective whose parts the family has not, or batches of one row for batch norm.
+    """
+    require_suited(method.objective, family)
+    smallest = min(len(train), method.batch_size or len(train))
+    if smallest < 2 and any(isinstance(module, _BatchNorm) for module in family.modules()):
+        raise InputError(f"{type(family).__name__}: batch norm needs two or more rows a batch, got {smallest}")
 
 
 class _Record:
     """The evaluations so far, and the state to end in: the best validated one, or the last sound one."""
 
-    def __init__(self, family: Family, train: Dataset, validation: Dataset | None, seed: int) -> None:
-        self.family, self.train, self.validation, self.seed = family, train, validation, seed
-        self.history: list[tuple[int, float, float]] = []
+    def __init__(
+        self, family: Family, train: Dataset, validation: Dataset | None, *, method: Gradient, seed: int
+    ) -> None:
+        self.family, self.seed = family, seed
+        self.data = {"train": train} if validation is None else {"train": train, "validation": validation}
+        self.objectives = [Objective()] if method.objective.is_elbo else [Objective(), method.objective]
+        self.history: list[dict[str, float | int]] = []
         self.best, self.best_at, self.state = -math.inf, 0, copy.deepcopy(family.state_dict())
 
     def check(self, step: int, patience: int) -> str | None:
         """Evaluate; keep the state if it is to be kept; say why to stop, or None."""
-        elbos = [
-            math.nan if data is None else _evaluate(self.family, data, self.seed)
-            for data in (self.train, self.validation)
-        ]
-        self.history.append((step, *elbos))
-        for data, elbo in ((self.train, elbos[0]), (self.validation, elbos[1])):
-            if data is not None and not math.isfinite(elbo):
+        self.family.eval()
+        values = {"train_elbo": math.nan, "validation_elbo": math.nan}
+        for objective, name in zip(self.objectives, ("elbo", "objective"), strict=False):
+            for part, data in self.data.items():
+                values[f"{part}_{name}"] = _evaluate(self.family, data, objective, seed=self.seed)
+        self.history.append({"step": step, **values})
+        for part, data in self.data.items():
+            if not all(math.isfinite(value) for key, value in values.items() if key.startswith(part)):
                 return f"non-finite ELBO at step {step}, site {faulty_site(self.family, data)!r}"
-        if self.validation is None or elbos[1] > self.best:
-            self.best, self.best_at = elbos[1], len(self.history)
+        judged = list(values.values())[-1]
+        if "validation" not in self.data or judged > self.best:
+            self.best, self.best_at = judged, len(self.history)
             self.state = copy.deepcopy(self.family.state_dict())
         if len(self.history) - self.best_at >= patience:
-            return f"no better validation ELBO in {patience} evaluations, at step {step}"
+            return (
+                f"no better validation {'ELBO' if name == 'elbo' else name} in {patience} evaluations, at step {step}"
+            )
         return None
 
-    def close(self, stop: str, *, converged: bool | None = None) -> Descent:
+    def close(self, family: Family, stop: str, *, converged: bool | None = None) -> Descent:
         """Put the kept state back."""
-        self.family.load_state_dict(self.state)
+        family.load_state_dict(self.state)
+        family.eval()
         broken = stop.startswith("non-finite")
         return Descent(self.history, stop, not broken if converged is None else converged and not broken)
 
 
 @torch.no_grad()
-def _evaluate(family: Family, data: Dataset, seed: int) -> float:
-    """The ELBO of all rows under the same noise each time, nats per row, raw units."""
+def _evaluate(family: Family, data: Dataset, objective: Objective, *, seed: int) -> float:
+    """An objective of all rows under the same noise each time, nats per row, raw units."""
     with seeded(seed):
-        loss = _or_nan(make_elbo(family).loss, family.model, family.guide, data, len(data))
-    return float(raw_units(torch.as_tensor(-loss, dtype=torch.float64), data))
+        loss = _or_nan(_whole, family, data, objective)
+    return float(raw_units(-torch.as_tensor(loss, dtype=torch.float64), data))
+
+
+def _whole(family: Family, data: Dataset, objective: Objective) -> Tensor:
+    """The loss of all rows, in total nats and prepared units."""
+    if objective.is_elbo:
+        return pair_loss(family, data)
+    size = CELLS_IN_MEMORY // (family.cells * objective.draws)
+    return -sum(objective_value(family, objective, part) for part in chunks_of(data, size))
 
 
 def _or_nan(loss: Callable[..., Tensor | float], *arguments: object) -> Tensor | float:

@@ -9,7 +9,8 @@ import torch
 from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Amortised
-from ppl_models.inference.density import CELLS_AT_ONCE, chunks_of, noise_of
+from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.density import log_weights_of, noise_of, rows_at_once
 
 
 @torch.no_grad()
@@ -38,8 +39,8 @@ def bound_ladder(family: Amortised, data: Dataset, *, seed: int, draws: int = 20
     noise = noise_of(family, data, seed=seed, draws=draws)
     totals = {size: torch.zeros(draws // size, dtype=torch.float64) for size in sizes}
     with pyro.validation_enabled(False):
-        for batch in chunks_of(data, CELLS_AT_ONCE // draws):
-            weights = family.log_weights(batch, noise).cpu()
+        for batch in chunks_of(data, rows_at_once(family, draws)):
+            weights = log_weights_of(family, batch, noise).cpu()
             for size, total in totals.items():
                 blocks = weights[: draws // size * size].unflatten(0, (-1, size))
                 total += (blocks.logsumexp(1) - math.log(size)).sum(-1)

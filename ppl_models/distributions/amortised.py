@@ -1,0 +1,110 @@
+"""Amortised answers for z: layers from an encoder's last hidden one to a distribution over z.
+
+Each is a module with the same three methods: ``forward`` gives q(z | x), ``reparametrise`` is its smooth map from
+standard normal noise to z, and ``frozen`` the same distribution with its parameters held still, which the doubly
+reparametrised gradient needs.
+"""
+
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import kl_divergence, register_kl
+
+LOG_SCALE_LIMIT = 10.0
+GuideKind = Literal["diagonal", "full", "autoregressive-flow", "spline-flow"]
+
+
+def bounded_exp(raw: Tensor) -> Tensor:
+    """exp(raw) with raw held within ±10, so that no scale or rate explodes or vanishes."""
+    return raw.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT).exp()
+
+
+class StandardNormal(dist.Independent):
+    """Independent standard normals; a class of its own, for its KL from a normal of full covariance."""
+
+    @classmethod
+    def like(cls, zeros: Float[Tensor, " latent"]) -> dist.Distribution:
+        """Over as many dimensions as there are zeros."""
+        return cls(dist.Normal(zeros, torch.ones_like(zeros)), 1)
+
+
+@register_kl(dist.MultivariateNormal, StandardNormal)
+def _kl_full_standard(q: dist.Distribution, p: dist.Distribution) -> Tensor:
+    """½ (tr Σ + |loc|² − L − log |Σ|)."""
+    log_det = q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    squares = q.scale_tril.square().sum((-2, -1)) + q.loc.square().sum(-1)
+    return (squares - q.loc.shape[-1]) / 2 - log_det
+
+
+class DiagonalNormal(nn.Module):
+    """q(z | x) = Normal(loc, diag scale²)."""
+
+    def __init__(self, width: int, latent: int) -> None:
+        super().__init__()
+        self.loc = nn.Linear(width, latent)
+        self.log_scale = nn.Linear(width, latent)
+
+    def forward(self, hidden: Float[Tensor, "*batch width"]) -> dist.Distribution:
+        """(..., width) to a distribution over (..., latent)."""
+        return dist.Normal(self.loc(hidden), bounded_exp(self.log_scale(hidden))).to_event(1)
+
+    @staticmethod
+    def reparametrise(posterior: dist.Distribution, noise: Tensor) -> Tensor:
+        """loc + scale · noise."""
+        return posterior.base_dist.loc + posterior.base_dist.scale * noise
+
+    @staticmethod
+    def frozen(posterior: dist.Distribution) -> dist.Distribution:
+        """The same normal, cut off from the encoder."""
+        base = posterior.base_dist
+        return dist.Normal(base.loc.detach(), base.scale.detach()).to_event(1)
+
+
+class FullNormal(nn.Module):
+    """q(z | x) = Normal(loc, L Lᵀ), L lower triangular."""
+
+    def __init__(self, width: int, latent: int) -> None:
+        super().__init__()
+        self.loc = nn.Linear(width, latent)
+        self.log_scale = nn.Linear(width, latent)
+        self.below = nn.Linear(width, latent * (latent - 1) // 2)
+        self.register_buffer("places", torch.tril_indices(latent, latent, -1), persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Start without correlations; the other layers reset themselves."""
+        nn.init.zeros_(self.below.bias)
+        nn.init.normal_(self.below.weight, std=0.01)
+
+    def forward(self, hidden: Float[Tensor, "*batch width"]) -> dist.Distribution:
+        """(..., width) to a distribution over (..., latent)."""
+        root = torch.diag_embed(bounded_exp(self.log_scale(hidden)))
+        root[..., self.places[0], self.places[1]] = self.below(hidden)
+        return dist.MultivariateNormal(self.loc(hidden), scale_tril=root)
+
+    @staticmethod
+    def reparametrise(posterior: dist.Distribution, noise: Tensor) -> Tensor:
+        """loc + L noise."""
+        return posterior.loc + (posterior.scale_tril @ noise[..., None])[..., 0]
+
+    @staticmethod
+    def frozen(posterior: dist.Distribution) -> dist.Distribution:
+        """The same normal, cut off from the encoder."""
+        return dist.MultivariateNormal(posterior.loc.detach(), scale_tril=posterior.scale_tril.detach())
+
+
+def closed_form_kl(q: dist.Distribution, p: dist.Distribution) -> Tensor | None:
+    """KL(q ‖ p) in nats, by dimension for independent normals and whole, (..., 1), for others; None without a formula.
+
+    >>> q, p = (dist.Normal(torch.zeros(1), scale).to_event(1) for scale in (1.0, 2.0))
+    >>> [round(float(kl), 4) for kl in closed_form_kl(q, p)]
+    [0.3181]
+    """
+    if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
+        return kl_divergence(q.base_dist, p.base_dist)
+    try:
+        return kl_divergence(q, p)[..., None]
+    except NotImplementedError:
+        return None

@@ -1,0 +1,72 @@
+"""The contractive autoencoder: the autoencoder, with a price on how fast its code moves with the row.
+
+    Ω(x) = λ ‖∂h(x) / ∂x‖²      the squared Frobenius norm of the Jacobian of the code h = encoder(x)
+
+Model, guide, sites and shapes are the autoencoder's; training adds Ω of each row to its loss, and no reported number
+does. x is the row as the encoder sees it: standardised, binary cells as −1 and 1. With one hidden layer or none the
+norm has a closed form; for deeper networks the Jacobian itself is taken by automatic differentiation. Limits: those of
+the autoencoder; and λ is in nats, so it means less for wide rows. Reference: Rifai, Vincent, Muller, Glorot and Bengio
+(2011), Contractive auto-encoders, https://icml.cc/2011/papers/455_icmlpaper.pdf.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+from ppl_models.datasets import Dataset, Schema
+from ppl_models.errors import InputError
+from ppl_models.families.autoencoder import Autoencoder
+from ppl_models.nn import MLP
+
+
+class ContractiveAutoencoder(Autoencoder):
+    """An autoencoder whose code is charged for its slope; it takes the arguments of ``Autoencoder`` besides.
+
+    Args:
+        schema: what the columns are.
+        contraction: λ, nats for each unit of the squared norm.
+        options: the arguments of ``Autoencoder``.
+    """
+
+    def __init__(self, schema: Schema, *, contraction: float = 0.1, **options: object) -> None:
+        if not 0 <= contraction < math.inf:
+            raise InputError(f"ContractiveAutoencoder: expected contraction of 0 or more, got {contraction}")
+        super().__init__(schema, **options)
+        self.contraction = contraction
+
+    def price(self, batch: Dataset) -> Float[Tensor, " rows"]:
+        """Ω of each row, nats."""
+        return self.contraction * self.squared_slope(batch)
+
+    def squared_slope(self, batch: Dataset) -> Float[Tensor, " rows"]:
+        """‖∂h(x) / ∂x‖² of each row."""
+        numbers = self.guide.encoder.inputs(batch, self.dtype)
+        network = self.guide.encoder.network
+        if isinstance(network, MLP) and len(network.layers) <= 2:
+            return _closed_form(network.layers, self.guide.loc.weight, numbers)
+        code = nn.Sequential(network, self.guide.loc)
+        slopes = vmap(jacrev(lambda row: code(row[None])[0]), randomness="different")(numbers)
+        return slopes.square().sum((-2, -1))
+
+
+def _closed_form(
+    layers: nn.Sequential, code: Float[Tensor, "latent width"], numbers: Float[Tensor, "rows numbers"]
+) -> Float[Tensor, " rows"]:
+    """s'ᵀ (VᵀV ∘ WWᵀ) s' for a code V s(W x + b); ‖V‖² without a hidden layer."""
+    if not len(layers):
+        return code.square().sum().expand(len(numbers))
+    before = layers[0](numbers)
+    slope = _derivative(layers[1], before)
+    weights = (code.T @ code) * (layers[0].weight @ layers[0].weight.T)
+    return ((slope @ weights) * slope).sum(-1)
+
+
+def _derivative(activation: nn.Module, before: Tensor) -> Tensor:
+    """An activation's derivative at each unit, which gradients pass through."""
+    if not before.requires_grad:
+        before = before.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(activation(before).sum(), before, create_graph=True)[0]

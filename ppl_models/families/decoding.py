@@ -1,0 +1,205 @@
+"""What autoencoders and variational autoencoders share: a model that decodes z, its start and its draws.
+
+    z_i       ~ prior
+    x_i | z_i ~ Π_d p(x_id | decoder(z_i)_d)      a likelihood by kind, see ``DecoderLikelihoods``
+
+| symbol | site | shape |
+|---|---|---|
+| z | ``z`` | (N, L) |
+| u | ``shift``, where levels are dequantised | (N, D) |
+| x | ``real``, ``positive``, ``count``, ``binary``, ``categorical_C`` | (N, D) |
+
+References: Hinton and Salakhutdinov (2006), Reducing the dimensionality of data with neural networks,
+https://doi.org/10.1126/science.1127647.
+"""
+
+from collections.abc import Iterator
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor, nn
+
+from ppl_models.datasets import Dataset, Schema
+from ppl_models.distributions import DecoderLikelihoods, assemble, seeded
+from ppl_models.errors import InputError
+from ppl_models.families.family import Draws, Latent, weighted_rows
+from ppl_models.nn import Dense, Network
+
+
+class Model(nn.Module):
+    """A prior of z, a decoder, and a likelihood for each kind of column.
+
+    Args:
+        schema: what the columns are.
+        latent: dimensions of what the decoder is given: z, and any condition behind it.
+        network: the decoder's architecture.
+        likelihoods: of each kind of column.
+        prior: the module whose call gives the distribution of a row's z.
+    """
+
+    def __init__(
+        self, schema: Schema, latent: int, *, network: Network, likelihoods: DecoderLikelihoods, prior: nn.Module
+    ) -> None:
+        super().__init__()
+        self.prior = prior
+        self.decoder = network.decoder(latent, schema.image_shape)
+        self.heads = likelihoods.heads(schema, self.decoder.output)
+        self.shifts = sum(getattr(head, "shifts", 0) for head in self.heads)
+
+    def likelihoods(
+        self, z: Float[Tensor, "*batch latent"], shift: Float[Tensor, "*shifted shifts"] | None = None
+    ) -> Iterator[tuple[nn.Module, dist.Distribution]]:
+        """Each kind's head with the distribution of its columns, (..., D).
+
+        Args:
+            z: what is decoded, with any condition behind it.
+            shift: from 0 to 1, what is added to the levels of dequantised columns; ½ if None.
+        """
+        hidden = self.decoder(z)
+        shift = hidden.new_full((self.shifts,), 0.5) if shift is None else shift
+        parts = iter(shift.split([head.shifts for head in self.heads if getattr(head, "shifts", 0)], -1))
+        for head in self.heads:
+            yield head, head(hidden, next(parts)) if getattr(head, "shifts", 0) else head(hidden)
+
+    def log_likelihood(
+        self, batch: Dataset, z: Float[Tensor, "*draws rows latent"], shift: Tensor | None = None
+    ) -> Float[Tensor, "*draws rows"]:
+        """log p(x | z) of the observed cells, nats in prepared units."""
+        seen = None if batch.complete else batch.observed
+        parts = (
+            _kept(cells.log_prob(cells_of(batch, head, z)), head, seen).sum(-1)
+            for head, cells in self.likelihoods(z, shift)
+        )
+        return sum(parts)
+
+    def shift(self, rows: int) -> Tensor | None:
+        """Sample the site of the shifts of dequantised columns; the guide says the same of them."""
+        return sample_shift(self.shifts, next(self.parameters()), rows)
+
+    def observe(self, batch: Dataset, z: Tensor, shift: Tensor | None = None) -> None:
+        """Sample the columns given z, with the batch's cells observed; inside the plate of rows."""
+        complete = batch.complete
+        for head, cells in self.likelihoods(z, shift):
+            seen = cells if complete else cells.mask(batch.observed[:, list(head.columns)])
+            pyro.sample(head.site, seen.to_event(1), obs=cells_of(batch, head, z))
+
+    def forward(self, batch: Dataset, rows: int) -> None:
+        """Sample the story with the batch's cells observed."""
+        with weighted_rows(batch, rows):
+            z = pyro.sample("z", self.prior().expand([len(batch)]))
+            self.observe(batch, z, self.shift(len(batch)))
+
+
+class Decoding(Latent):
+    """A family whose rows are decoded from a point z in R^L.
+
+    Args:
+        schema: what the columns are.
+        latent: dimensions of z.
+        network: architecture of the encoder, and, mirrored, of the decoder.
+        likelihoods: of each kind of column given z.
+        dtype: of the networks' parameters.
+    """
+
+    elbo = TraceMeanField_ELBO
+    model: Model
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        latent: int,
+        network: Network = Dense(),  # noqa: B008  # frozen
+        likelihoods: DecoderLikelihoods = DecoderLikelihoods(),  # noqa: B008  # frozen
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(schema)
+        if latent < 1:
+            raise InputError(f"{type(self).__name__}: expected one or more latent dimensions, got latent={latent}")
+        self.latent, self.likelihoods = latent, likelihoods
+        with seeded(0):
+            self.build(network)
+        self.model.to(dtype)
+        self.guide.to(dtype)
+
+    def build(self, network: Network) -> None:
+        """Make ``self.model`` and ``self.guide``."""
+        raise NotImplementedError
+
+    @property
+    def cells(self) -> int:
+        """The widest layer a row's decoding holds at once."""
+        return max(self.model.decoder.width, len(self.schema.columns), self.latent)
+
+    def check(self, train: Dataset) -> None:
+        """Refuse rows outside the likelihoods' support too."""
+        super().check(train)
+        self.likelihoods.check(train)
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over the preparation, and tell it to the heads that need it."""
+        super().adopt(train)
+        for head in self.model.heads:
+            if hasattr(head, "adopt"):
+                head.adopt(train.loc, train.scale)
+
+    def initialise(self, train: Dataset, *, seed: int) -> None:
+        """Draw all weights afresh."""
+        with seeded(seed):
+            for module in self.modules():
+                if module is not self and hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+
+    @torch.no_grad()
+    def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:
+        """The guide's centre of z for each row."""
+        return self.guide.encode(batch)
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch columns"]:
+        """The means of the columns given z, prepared units; for a categorical column its most probable code."""
+        return assemble({head.columns: typical(cells) for head, cells in self.model.likelihoods(z.to(self.dtype))})
+
+    def draw(self, rows: int) -> Draws:
+        """Rows from the prior through the decoder."""
+        z = self.model.prior().sample((rows,))
+        cells = {head.columns: cells.sample().double() for head, cells in self.model.likelihoods(z)}
+        return Draws(assemble(cells))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks' parameters."""
+        return next(self.model.parameters()).dtype
+
+
+def cells_of(batch: Dataset, head: nn.Module, z: Tensor) -> Tensor:
+    """The cells of a head's columns, in the networks' precision."""
+    columns = head.columns
+    values = batch.values if len(columns) == batch.values.shape[-1] else batch.values[:, list(columns)]
+    return values.to(z.dtype)
+
+
+def by_rows(noise: Float[Tensor, "draws *rows noise"], dtype: torch.dtype) -> Float[Tensor, "draws _ noise"]:
+    """Noise of each row, or the same for all of them along a dimension of one."""
+    return (noise if noise.ndim == 3 else noise[:, None]).to(dtype)
+
+
+def sample_shift(shifts: int, like: Tensor, rows: int) -> Tensor | None:
+    """Sample the site ``shift`` (rows, shifts), uniform from 0 to 1, if there is any."""
+    if not shifts:
+        return None
+    zeros = like.new_zeros(rows, shifts)
+    return pyro.sample("shift", dist.Uniform(zeros, zeros + 1).to_event(1))
+
+
+def typical(cells: dist.Distribution) -> Tensor:
+    """The mean of numbers, the mode of categories."""
+    return cells.probs.argmax(-1).double() if isinstance(cells, dist.Categorical) else cells.mean.double()
+
+
+def _kept(log_probs: Tensor, head: nn.Module, observed: Tensor | None) -> Tensor:
+    """The log probabilities of observed cells, 0 for the others."""
+    return log_probs if observed is None else log_probs * observed[:, list(head.columns)]

@@ -1,0 +1,77 @@
+"""A row's cells as numbers, and a network over them: what every amortised guide begins with."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ppl_models.datasets import Dataset, Schema
+from ppl_models.nn import Network
+
+
+class Encoder(nn.Module):
+    """A batch's cells as numbers, and a network over them.
+
+    Real and positive columns enter standardised, counts as log(1 + x / mean), binary ones as −1 and 1, categories as
+    indicators, or, in an image, as a grey level from −1 to 1; a missing cell enters as zeros.
+
+    Args:
+        schema: what the columns are.
+        network: the architecture.
+        conditions: numbers that stand behind a row's own.
+    """
+
+    def __init__(self, schema: Schema, network: Network, conditions: int = 0) -> None:
+        super().__init__()
+        self.hide = network.hide
+        self.groups = [(kind, list(schema.of_kind(kind))) for kind in ("real", "positive", "count", "binary")]
+        self.categorical = [(index, schema.columns[index].cardinality) for index in schema.of_kind("categorical")]
+        self.grey = schema.image_shape is not None
+        indicators = len(self.categorical) if self.grey else sum(size for _, size in self.categorical)
+        self.numbers = sum(len(columns) for _, columns in self.groups) + indicators
+        self.network = network.encoder(self.numbers, conditions, schema.image_shape)
+        self.width = self.network.width
+
+    def forward(
+        self, batch: Dataset, dtype: torch.dtype, condition: Float[Tensor, "*draws rows conditions"] | None = None
+    ) -> Float[Tensor, "*draws rows width"]:
+        """The last hidden layer for each row."""
+        numbers = self.inputs(batch, dtype)
+        if condition is not None:
+            numbers = torch.cat([numbers.expand(*condition.shape[:-1], -1), condition], -1)
+        return self.network(numbers)
+
+    def inputs(self, batch: Dataset, dtype: torch.dtype) -> Float[Tensor, "rows numbers"]:
+        """What the network gets to see of each row; less than all of it in training, where the network hides cells."""
+        observed = batch.observed
+        if self.training and self.hide > 0:
+            observed = observed & (torch.rand(observed.shape, device=observed.device) >= self.hide)
+        parts = [self._numbers(kind, columns, batch, observed) for kind, columns in self.groups if columns]
+        parts += [self._category(batch.values[:, index], size) * observed[:, [index]] for index, size in self._single]
+        if self.grey and self.categorical:
+            parts.append(self._levels(batch, observed))
+        return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts], -1)
+
+    @property
+    def _single(self) -> list[tuple[int, int]]:
+        return [] if self.grey else self.categorical
+
+    @staticmethod
+    def _category(codes: Tensor, size: int) -> Tensor:
+        return nn.functional.one_hot(codes.long(), size)
+
+    def _levels(self, batch: Dataset, observed: Tensor) -> Tensor:
+        """Grey levels from −1 to 1."""
+        columns = [index for index, _ in self.categorical]
+        highest = batch.values.new_tensor([size - 1 for _, size in self.categorical])
+        return (2 * batch.values[:, columns] / highest - 1) * observed[:, columns]
+
+    def _numbers(self, kind: str, columns: list[int], batch: Dataset, observed: Tensor) -> Tensor:
+        values, observed = _of(batch.values, columns), _of(observed, columns)
+        if kind == "count":
+            return (values / batch.scale[columns]).log1p() * observed
+        return (2 * values - 1) * observed if kind == "binary" else values * observed
+
+
+def _of(cells: Tensor, columns: list[int]) -> Tensor:
+    """Some columns; all of them without a copy."""
+    return cells if len(columns) == cells.shape[-1] else cells[:, columns]
