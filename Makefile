@@ -10,7 +10,7 @@ report: .venv/installed
 	.venv/bin/python analyses/report.py $(REPORT_ARGS)
 
 test: .venv/installed
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist worksteal
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

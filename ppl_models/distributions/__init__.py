@@ -5,6 +5,7 @@ from ppl_models.distributions.categorical import log_of_probability
 from ppl_models.distributions.conjugate import Conjugate
 from ppl_models.distributions.decoders import DecoderLikelihoods
 from ppl_models.distributions.flows import make_answer
+from ppl_models.distributions.grey_levels import GreyLevels
 from ppl_models.distributions.hidden import Hidden
 from ppl_models.distributions.latent_priors import LatentPrior, NormalPrior, VampPrior, make_prior
 from ppl_models.distributions.positive_definite import VectorToPositiveDefinite
@@ -18,6 +19,7 @@ __all__ = [
     "CountModel",
     "DecoderLikelihoods",
     "Estimate",
+    "GreyLevels",
     "GuideKind",
     "Hidden",
     "LatentPrior",

@@ -139,4 +139,4 @@ def _even(categories: Sequence[object]) -> bool:
     if any(isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each) for each in categories):
         return False
     steps = np.diff(np.array(categories, dtype=float))
-    return len(steps) > 0 and bool(steps.min() > 0) and bool(np.ptp(steps) <= 1e-6 * steps.mean())
+    return len(steps) > 0 and bool(np.ptp(steps) < 1e-6 * steps.mean())

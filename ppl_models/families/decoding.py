@@ -23,7 +23,7 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.distributions import DecoderLikelihoods, assemble, seeded
+from ppl_models.distributions import DecoderLikelihoods, GreyLevels, assemble, seeded
 from ppl_models.errors import InputError
 from ppl_models.families.family import Draws, Latent, weighted_rows
 from ppl_models.nn import Dense, Network
@@ -196,8 +196,10 @@ def sample_shift(shifts: int, like: Tensor, rows: int) -> Tensor | None:
 
 
 def typical(cells: dist.Distribution) -> Tensor:
-    """The mean of numbers, the mode of categories."""
-    return cells.probs.argmax(-1).double() if isinstance(cells, dist.Categorical) else cells.mean.double()
+    """The mean of numbers, the mode of categories, the level nearest to the mean of grey levels."""
+    if isinstance(cells, dist.Categorical):
+        return cells.probs.argmax(-1).double()
+    return cells.mean.round().double() if isinstance(cells, GreyLevels) else cells.mean.double()
 
 
 def _kept(log_probs: Tensor, head: nn.Module, observed: Tensor | None) -> Tensor:

@@ -1,5 +1,7 @@
 """``log_density``: what a fitted family says of rows it has not seen, with the kind of number said beside it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyro
 import torch
@@ -41,46 +43,87 @@ def log_density(family: Family, data: Dataset, *, seed: int = 0, draws: int = 50
     'exact'
     """
     family.require(data)
-    shared = {
-        "checksum": data.checksum,
-        "columns": data.schema.names,
-        "discrete": data.schema.discrete,
-        "given": family.given,
-    }
     if isinstance(family, Exact):
         values = torch.cat([family.log_prob(batch) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)])
-        return Density((values + data.log_scale).cpu().numpy(), "exact", **shared)
+        return Density((values + data.log_scale).cpu().numpy(), "exact", **facts_of(family, data))
     if not isinstance(family, Amortised):
         raise InputError(
             f"{type(family).__name__}: is not a density, since a point mass has no log p(x); its "
             "reconstruction log-likelihood is family.reconstruction_log_likelihood(data)"
         )
-    at_least_one(draws=draws)
-    return _bound(family, data, seed=seed, draws=draws, shared=shared)
+    return bounds_by_draws(family, data, seed=seed, draws=(draws,))[draws]
 
 
-def _bound(family: Amortised, data: Dataset, *, seed: int, draws: int, shared: dict) -> Density:
-    """The importance-weighted bound of each row, in chunks of rows so that memory stays bounded."""
-    noise = noise_of(family, data, seed=seed, draws=draws)
-    values, errors, khat, influence = [], [], [], np.zeros(draws)
+@torch.no_grad()
+def bounds_by_draws(family: Amortised, data: Dataset, *, seed: int = 0, draws: Sequence[int]) -> dict[int, Density]:
+    """The bounds of each row by several numbers of draws at the cost of the largest: each takes the first draws.
+
+    Memory is bounded whatever the numbers of rows and draws.
+
+    Args:
+        family: a fitted amortised family.
+        data: rows of its preparation.
+        seed: the seed of the draws.
+        draws: numbers of draws K.
+
+    Raises:
+        InputError: rows of another preparation, no number, or one below 1.
+    """
+    family.require(data)
+    at_least_one(**{f"draws {number}": number for number in draws})
+    if not draws:
+        raise InputError("draws: expected one or more numbers of draws, got none")
+    noise = noise_of(family, data, seed=seed, draws=max(draws))
+    bounds = {number: _Bound(number) for number in draws}
     with pyro.validation_enabled(False):
-        for batch in chunks_of(data, rows_at_once(family, draws)):
+        for batch in chunks_of(data, rows_at_once(family, max(draws))):
             weights = log_weights_of(family, batch, noise).cpu().numpy()
-            summary = summarise_weights(weights)
-            values.append(summary.values)
-            errors.append(summary.monte_carlo_se)
-            khat.append(pareto_k(weights.T))
-            influence += summary.influence
-    spread = float(influence.std(ddof=1)) / draws**0.5 if draws > 1 else float("nan")
-    return Density(
-        np.concatenate(values) + data.log_scale.cpu().numpy(),
-        "lower bound",
-        **shared,
-        draws=draws,
-        monte_carlo_se=np.concatenate(errors),
-        khat=np.concatenate(khat),
-        mean_se=spread / len(data),
-    )
+            for bound in bounds.values():
+                bound.add(weights)
+    return {number: bound.close(data, facts_of(family, data)) for number, bound in bounds.items()}
+
+
+class _Bound:
+    """What the first draws of each row say of its log density, chunk by chunk of rows."""
+
+    def __init__(self, draws: int) -> None:
+        self.draws = draws
+        self.values: list[np.ndarray] = []
+        self.errors: list[np.ndarray] = []
+        self.khat: list[np.ndarray] = []
+        self.influence = np.zeros(draws)
+
+    def add(self, weights: Float[np.ndarray, "draws rows"]) -> None:
+        """Take some rows in."""
+        weights = weights[: self.draws]
+        summary = summarise_weights(weights)
+        self.values.append(summary.values)
+        self.errors.append(summary.monte_carlo_se)
+        self.khat.append(pareto_k(weights.T))
+        self.influence += summary.influence
+
+    def close(self, data: Dataset, facts: dict[str, object]) -> Density:
+        """The density of all rows."""
+        spread = float(self.influence.std(ddof=1)) / self.draws**0.5 if self.draws > 1 else float("nan")
+        return Density(
+            np.concatenate(self.values) + data.log_scale.cpu().numpy(),
+            "lower bound",
+            **facts,
+            draws=self.draws,
+            monte_carlo_se=np.concatenate(self.errors),
+            khat=np.concatenate(self.khat),
+            mean_se=spread / len(data),
+        )
+
+
+def facts_of(family: Family, data: Dataset) -> dict[str, object]:
+    """What makes a density comparable: the rows, the columns, and what it is conditional on."""
+    return {
+        "checksum": data.checksum,
+        "columns": data.schema.names,
+        "discrete": data.schema.discrete,
+        "given": family.given,
+    }
 
 
 def rows_at_once(family: Amortised, draws: int) -> int:

@@ -1,0 +1,49 @@
+"""Densities on disk: arrays and plain facts in one file, without pickle, so that long runs are resumed and compared."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from ppl_models.errors import InputError
+from ppl_models.evaluation.comparison import Density
+
+ARRAYS = ("values", "monte_carlo_se", "khat")
+
+
+def save_density(density: Density, path: str | Path) -> None:
+    """Write a density to an npz file, whole or not at all.
+
+    Args:
+        density: what ``log_density`` returned.
+        path: the file, replaced if it exists.
+    """
+    path = Path(path)
+    arrays = {name: getattr(density, name) for name in ARRAYS if getattr(density, name) is not None}
+    facts = {field.name: getattr(density, field.name) for field in fields(density) if field.name not in ARRAYS}
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        np.savez(file, facts=json.dumps(facts), **arrays)
+    unfinished.replace(path)
+
+
+def load_density(path: str | Path) -> Density:
+    """Read a density that ``save_density`` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            facts = json.loads(str(found["facts"]))
+            arrays = {name: found[name] for name in ARRAYS if name in found}
+        facts |= {name: tuple(facts[name]) for name in ("columns", "discrete")}
+        return Density(**facts, **arrays)
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a saved density, found no file") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected a density that save_density wrote, got another file") from error
