@@ -2,11 +2,14 @@
 
 from ppl_models.datasets.bundled import Table, load
 from ppl_models.datasets.dataset import Dataset
+from ppl_models.datasets.idx import read_idx, read_packed_bits
+from ppl_models.datasets.images import image_table
 from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.table import conform, read
+from ppl_models.datasets.words import read_word_vectors
 
 __all__ = [
     "Column",
@@ -17,10 +20,14 @@ __all__ = [
     "Split",
     "Table",
     "conform",
+    "image_table",
     "infer_schema",
     "load",
     "prepare",
     "prepare_split",
     "read",
+    "read_idx",
+    "read_packed_bits",
+    "read_word_vectors",
     "split",
 ]

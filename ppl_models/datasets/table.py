@@ -5,6 +5,7 @@ import csv
 import gzip
 import lzma
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,15 @@ from ppl_models.errors import InputError
 
 MISSING = ["", "NA", "NaN", "nan"]
 OPENERS = {".csv": open, ".tsv": open, ".txt": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OUTSIDE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "positive": (lambda numbers: numbers <= 0, "a number above zero"),
+    "count": (lambda numbers: (numbers < 0) | (numbers != np.floor(numbers)), "a whole number from 0"),
+    "binary": (lambda numbers: (numbers != 0) & (numbers != 1), "0 or 1"),
+}
+GREY_HINT = (
+    "; grey values between 0 and 1 are real columns with the continuous Bernoulli, "
+    "or categories, one a level, with the discretised logistic"
+)
 
 
 def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
@@ -126,37 +136,56 @@ def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd
     if missing:
         raise InputError(f"{source}: no column {missing[0]!r}; the columns are {', '.join(map(str, frame.columns))}")
     wanted = [*schema.columns, *([schema.label] if schema.label and schema.label.name in frame else [])]
-    return pd.DataFrame(
-        {column.name: _cells(frame[column.name], column, source) for column in wanted}, index=frame.index
-    )
+    return pd.DataFrame({column.name: _cells(frame[column.name], column, source) for column in wanted}, frame.index)
 
 
-def _cells(series: pd.Series, column: Column, source: str) -> pd.Series:
-    """One column's cells, checked."""
+def _cells(series: pd.Series, column: Column, source: str) -> np.ndarray | pd.Categorical:
+    """One column's cells, checked: float64 with NaN where missing, or categories."""
     where = f"{source}: column {column.name!r}"
     refuse_nested(series, where)
     if column.kind == "categorical":
         return _categories(series, column, where)
-    numbers = pd.to_numeric(series.astype(object), errors="coerce")
-    refuse_cells(series.notna() & (numbers.isna() | np.iscomplexobj(numbers)), series, where, "a number")
-    numbers = numbers.astype(float)
+    numbers = _numbers(series, where)
     refuse_cells(np.isinf(numbers), series, where, "a finite number")
-    wrong, expected = {
-        "real": (numbers != numbers, ""),
-        "positive": (numbers <= 0, "a number above zero"),
-        "count": ((numbers < 0) | (numbers != np.floor(numbers)), "a whole number from 0"),
-        "binary": (~numbers.isin((0, 1)), "0 or 1"),
-    }[column.kind]
-    refuse_cells(wrong & numbers.notna(), series, where, expected)
+    if column.kind in OUTSIDE:
+        outside, expected = OUTSIDE[column.kind]
+        hint = GREY_HINT if column.kind == "binary" and ((numbers > 0) & (numbers < 1)).any() else ""
+        refuse_cells(outside(numbers) & ~np.isnan(numbers), series, where, expected, hint=hint)
     return numbers
 
 
-def _categories(series: pd.Series, column: Column, where: str) -> pd.Series:
+def _numbers(series: pd.Series, where: str) -> np.ndarray:
+    """A column's cells as float64; machine numbers at once, other cells one by one."""
+    if _holds(series.dtype, "biuf"):
+        return series.to_numpy().astype(float)
+    numbers = pd.to_numeric(series.astype(object), errors="coerce")
+    refuse_cells(series.notna() & (numbers.isna() | np.iscomplexobj(numbers)), series, where, "a number")
+    return numbers.astype(float).to_numpy()
+
+
+def _categories(series: pd.Series, column: Column, where: str) -> pd.Categorical:
     """A categorical column's cells in the schema's categories; another value is an error."""
+    levels = pd.Index(list(column.categories))
+    if isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.categories.identical(levels):
+        return series.array.as_unordered()
+    if _holds(series.dtype, "iuf") and _holds(levels.dtype, "iuf"):
+        codes = levels.get_indexer(series.to_numpy())
+        _refuse_unseen((codes < 0) & series.notna(), series, column, where)
+        return pd.Categorical.from_codes(codes, categories=levels)
     values = series.astype(object)
-    unseen = values.notna() & ~values.isin(column.categories)
-    refuse_cells(unseen, series, where, f"one of {', '.join(map(str, column.categories))}")
-    return pd.Series(pd.Categorical(values, categories=list(column.categories)), index=series.index)
+    _refuse_unseen(values.notna() & ~values.isin(column.categories), series, column, where)
+    return pd.Categorical(values, categories=levels)
+
+
+def _holds(dtype: object, kinds: str) -> bool:
+    """Whether cells of this type are machine numbers of these kinds that pandas can index."""
+    return isinstance(dtype, np.dtype) and dtype.kind in kinds and dtype.itemsize <= 8 and dtype != np.float16
+
+
+def _refuse_unseen(unseen: pd.Series, series: pd.Series, column: Column, where: str) -> None:
+    """Refuse values that are no category; the list of categories is spelt out only where it is needed."""
+    if unseen.any():
+        refuse_cells(unseen, series, where, f"one of {', '.join(map(str, column.categories))}")
 
 
 def refuse_nested(series: pd.Series, where: str) -> None:
@@ -177,7 +206,9 @@ def refuse_nested(series: pd.Series, where: str) -> None:
         raise InputError(f"{where}, row {nested[0] + 1}: expected a single value, got a cell of type {kind}")
 
 
-def refuse_cells(wrong: pd.Series, series: pd.Series, where: str, expected: str, *, hint: str = "") -> None:
+def refuse_cells(
+    wrong: pd.Series | np.ndarray, series: pd.Series, where: str, expected: str, *, hint: str = ""
+) -> None:
     """Refuse a column for its first wrong cell.
 
     Args:
@@ -190,7 +221,7 @@ def refuse_cells(wrong: pd.Series, series: pd.Series, where: str, expected: str,
     Raises:
         InputError: a cell is wrong; it is named by its row from 1.
     """
-    rows = np.flatnonzero(wrong.to_numpy())
+    rows = np.flatnonzero(np.asarray(wrong))
     if len(rows):
         cell = series.iloc[rows[0]]
         cell = cell.item() if isinstance(cell, np.generic) else cell
