@@ -26,8 +26,9 @@ class Network(ABC):
     Attributes:
         activation: of every hidden layer.
         hide: in training, the share of a row's cells that the encoder does not get to see, drawn afresh each time; it
-            sees zeros, as for a missing cell. What is hidden from the guide is not hidden from the likelihood, so the
-            ELBO stays a bound.
+            sees zeros, as for a missing cell, and the others larger by as much (Srivastava and others 2014, Dropout,
+            https://jmlr.org/papers/v15/srivastava14a.html). What is hidden from the guide is not hidden from the
+            likelihood, so the ELBO stays a bound.
     """
 
     activation: Activation = "silu"

@@ -1,28 +1,52 @@
 """Numbers become answers: arrays in, tables out, with no model and no tensor in sight."""
 
 from ppl_models.evaluation.alignment import align, restart_report
+from ppl_models.evaluation.analogies import analogies, analogy_accuracy
 from ppl_models.evaluation.anomaly import tail_probability
 from ppl_models.evaluation.checks import predictive_checks
 from ppl_models.evaluation.classification import Classification, calibration_table, score_classes
 from ppl_models.evaluation.comparison import Density, compare
+from ppl_models.evaluation.concepts import ConceptVector, concept_vector, transfer
 from ppl_models.evaluation.diagnostics import ImportanceSummary, pareto_k, summarise_weights
+from ppl_models.evaluation.information import BitsPerDimension, aggregate_information, bits_per_dimension, discrete_kl
 from ppl_models.evaluation.intervals import parameter_table
+from ppl_models.evaluation.latent import active_units, representation
 from ppl_models.evaluation.loo import LeaveOneOut, psis_loo
+from ppl_models.evaluation.paths import interpolate, smoothness
+from ppl_models.evaluation.realism import log_density_gap, realism
+from ppl_models.evaluation.storage import load_density, save_density
 
 __all__ = [
+    "BitsPerDimension",
     "Classification",
+    "ConceptVector",
     "Density",
     "ImportanceSummary",
     "LeaveOneOut",
+    "active_units",
+    "aggregate_information",
     "align",
+    "analogies",
+    "analogy_accuracy",
+    "bits_per_dimension",
     "calibration_table",
     "compare",
+    "concept_vector",
+    "discrete_kl",
+    "interpolate",
+    "load_density",
+    "log_density_gap",
     "parameter_table",
     "pareto_k",
     "predictive_checks",
     "psis_loo",
+    "realism",
+    "representation",
     "restart_report",
+    "save_density",
     "score_classes",
+    "smoothness",
     "summarise_weights",
     "tail_probability",
+    "transfer",
 ]

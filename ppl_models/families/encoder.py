@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         """What the network gets to see of each row; less than all of it in training, where the network hides cells."""
         observed = batch.observed
         if self.training and self.hide > 0:
-            observed = observed & (torch.rand(observed.shape, device=observed.device) >= self.hide)
+            observed = observed * (torch.rand(observed.shape, device=observed.device) >= self.hide) / (1 - self.hide)
         parts = [self._numbers(kind, columns, batch, observed) for kind, columns in self.groups if columns]
         parts += [self._category(batch.values[:, index], size) * observed[:, [index]] for index, size in self._single]
         if self.grey and self.categorical:
