@@ -98,7 +98,7 @@ def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
 
     Raises:
         InputError: too few rows, a cell that does not fit, a column that is empty, or a continuous one that
-            is constant or too large to square.
+            is constant (other than a pixel) or too large to square.
 
     >>> preparation = prepare(pd.DataFrame({"dollars": [40.0, 50.5, 61.0]}))
     >>> round(float(preparation.loc), 2), round(float(preparation.scale), 2)
@@ -108,13 +108,13 @@ def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
     frame = conform(train, schema)
     if len(frame) < 2:
         raise InputError(f"table: expected two or more training rows, got {len(frame)}")
-    remedy = "drop it" if schema.image_shape is None else "crop the images, or describe them by grey levels"
-    found = [_moments(frame[column.name], column, remedy=remedy) for column in schema.columns]
+    image = schema.image_shape is not None
+    found = [_moments(frame[column.name], column, image=image) for column in schema.columns]
     moments = torch.tensor(found, dtype=torch.float64)
     return Preparation(schema, moments[:, 0], moments[:, 1])
 
 
-def _moments(series: pd.Series, column: Column, *, remedy: str) -> tuple[float, float]:
+def _moments(series: pd.Series, column: Column, *, image: bool) -> tuple[float, float]:
     """What to subtract and what to divide by."""
     if series.isna().all():
         raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
@@ -130,10 +130,13 @@ def _moments(series: pd.Series, column: Column, *, remedy: str) -> tuple[float, 
         )
     if column.kind == "count":
         return 0.0, max(loc, 1.0 / len(series))
-    if not scale > 1e-12 * max(abs(loc), 1e-300):
+    constant = not scale > 1e-12 * max(abs(loc), 1e-300)
+    if constant and image and column.kind == "real":
+        return loc, 1.0  # a margin; families whose density of it would have no bound refuse it themselves
+    if constant:
         raise InputError(
             f"column {column.name!r}: is constant ({series.dropna().iloc[0]}) in the training rows; "
-            f"a density needs values that differ, so {remedy}"
+            "a density needs values that differ, so drop it"
         )
     return loc, scale
 

@@ -23,7 +23,7 @@ class Density:
 
     Attributes:
         values: Log density of each row, in nats and in the raw units of the data; higher is better.
-        kind: Whether `values` are log p(x) itself or a lower bound of it.
+        kind: Whether `values` are log p(x) itself, a lower bound of it, or an estimate that may err either way.
         checksum: SHA-256 of the raw test rows.
         columns: Names of the columns that the density is over.
         discrete: For each column, whether it carries a probability mass instead of a density.
@@ -39,7 +39,7 @@ class Density:
     """
 
     values: Float[np.ndarray, " rows"]
-    kind: Literal["exact", "lower bound"]
+    kind: Literal["exact", "lower bound", "estimate"]
     checksum: str
     columns: tuple[str, ...]
     discrete: tuple[bool, ...]
@@ -72,7 +72,8 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
     """Put held-out densities side by side, best first, in nats per row.
 
     A lower bound that is ahead of an exact value is ahead for certain, up to its Monte Carlo error and
-    the sampling error `dse`. One that is behind may be behind only by the gap of the bound.
+    the sampling error `dse`. One that is behind may be behind only by the gap of the bound. An estimate
+    is neither: as many draws as keep `mean_se` and k-hat small are all that can be asked of it.
 
     Args:
         densities: Model names and their densities of the same test rows.

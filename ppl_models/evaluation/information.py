@@ -33,13 +33,13 @@ class BitsPerDimension:
     Attributes:
         bits: minus the mean log probability, in bits per column; lower is better.
         se: its standard error over held-out rows.
-        kind: "exact", or "upper bound" where the log probability is a lower bound.
+        kind: "exact", "upper bound" where the log probability is a lower bound, or "estimate" as it is.
         monte_carlo_se: Monte Carlo standard error of `bits`; 0 where nothing is drawn.
     """
 
     bits: float
     se: float
-    kind: Literal["exact", "upper bound"]
+    kind: Literal["exact", "upper bound", "estimate"]
     monte_carlo_se: float
 
 
@@ -128,7 +128,7 @@ def bits_per_dimension(density: Density) -> BitsPerDimension:
         raise InputError(f"bits per dimension: expected discrete columns, got the continuous column {continuous[0]!r}")
     values = finite(density.values, "density", axes=("rows",))
     nats = len(density.columns) * np.log(2)
-    kind = "exact" if density.kind == "exact" else "upper bound"
+    kind = "upper bound" if density.kind == "lower bound" else density.kind
     return BitsPerDimension(
         bits=float(-values.mean() / nats),
         se=float(standard_error(values) / nats),

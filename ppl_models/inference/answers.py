@@ -1,19 +1,23 @@
-"""Answers about rows from the discrete half: their classes, how unlikely they are, and some columns given others."""
+"""Answers about rows: their classes, how unlikely they are, and some columns given others."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyro
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, tail_probability
-from ppl_models.families import ClassProduct, Exact, Family
+from ppl_models.families import Amortised, ClassProduct, Exact, Family, LabelledVAE
 from ppl_models.inference.chunks import chunks_of
-from ppl_models.inference.density import CELLS_AT_ONCE, log_density
+from ppl_models.inference.density import CELLS_AT_ONCE, CELLS_IN_MEMORY, log_density, noise_of, rows_at_once
+from ppl_models.inference.inpainting import conditional_estimate
 
 
 def require_conjugate(family: Family, what: str) -> None:
@@ -31,12 +35,18 @@ def require_conjugate(family: Family, what: str) -> None:
 
 
 @torch.no_grad()
-def class_probabilities(family: Family, data: Dataset) -> pd.DataFrame:
-    """The probability of each class or component given a row's observed cells, θ integrated out under the guide.
+def class_probabilities(family: Family, data: Dataset, *, seed: int = 0, draws: int = 500) -> pd.DataFrame:
+    """The probability of each class or component given a row's observed cells.
+
+    A naive Bayes and a mixture integrate θ out under the guide. A variational autoencoder with classes weighs draws of
+    z of every class, p(y | x) ∝ Σ_k p(x, z_ky, y) / q(z_ky | x, y); what the guide of a semi-supervised one says at
+    once is ``family.recognise(data)``.
 
     Args:
-        family: a fitted naive Bayes or mixture.
+        family: a fitted naive Bayes or mixture, or a variational autoencoder with classes.
         data: rows of its preparation; their labels are not used.
+        seed: the seed of the draws of z; the others draw nothing.
+        draws: of z for each row and class.
 
     Returns:
         One row a row, one column a class (components by their numbers from 1), adding up to one.
@@ -50,37 +60,66 @@ def class_probabilities(family: Family, data: Dataset) -> pd.DataFrame:
     >>> class_probabilities(fit(GaussianMixture(table.schema, components=2), rows, seed=0).family, rows).shape
     (1000, 2)
     """
-    require_conjugate(family, "class probabilities")
-    family.require(data)
-    parts = [family.log_joint(batch).softmax(-1) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)]
+    if isinstance(family, LabelledVAE):
+        parts = _weighed_classes(family, data, seed=seed, draws=draws)
+    else:
+        require_conjugate(family, "class probabilities")
+        family.require(data)
+        parts = [family.log_joint(batch).softmax(-1) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)]
     return pd.DataFrame(torch.cat(parts).cpu().numpy(), columns=list(family.class_names))
 
 
+def _weighed_classes(family: LabelledVAE, data: Dataset, *, seed: int, draws: int) -> list[Float[Tensor, "_ classes"]]:
+    """Each class's share in a row's importance weights, in chunks of rows and blocks of draws that fit into memory."""
+    family.check_schema(data.schema)
+    family.check_preparation(data)
+    at_least_one(draws=draws)
+    noise, found = noise_of(family, data, seed=seed, draws=draws), []
+    with pyro.validation_enabled(False):
+        for batch in chunks_of(data, rows_at_once(family, draws)):
+            blocks = noise.split(max(1, CELLS_IN_MEMORY // (family.cells * len(batch))))
+            sums = [family.log_class_weights(batch, block).logsumexp(0) for block in blocks]
+            found.append(torch.stack(sums).logsumexp(0).softmax(0).T)
+    return found
+
+
 @torch.no_grad()
-def conditional_log_density(family: Family, data: Dataset, *, given: Sequence[str]) -> Density:
+def conditional_log_density(
+    family: Family, data: Dataset, *, given: Sequence[str], seed: int = 0, draws: int = 500
+) -> Density:
     """log p(other columns | given columns) of each row: nats, raw units, higher is better.
 
+    Amortised families give an estimate, the difference of two importance-weighted bounds, which is itself no bound:
+    see ``inpainting.conditional_estimate`` for its error.
+
     Args:
-        family: a fitted family whose log density is exact.
+        family: a fitted family with a density.
         data: rows of its preparation; missing cells are integrated out on both sides.
         given: the columns that are known.
+        seed: the seed of the importance draws; exact families draw nothing.
+        draws: importance draws a row.
 
     Raises:
-        InputError: a family with a bound only, a column that does not exist, or no column left.
+        InputError: a family that is no density, a column that does not exist, no column left, or no draw.
     """
-    if not isinstance(family, Exact):
-        raise InputError(f"conditional density: expected a family of exact density, got {type(family).__name__}")
+    if not isinstance(family, Exact | Amortised):
+        raise InputError(f"conditional density: expected a family with a density, got {type(family).__name__}")
     known = data.only(given)
     left = [index for index, name in enumerate(data.schema.names) if name not in given]
     if not left:
         raise InputError("conditional density: expected a column besides those given, got all of them as given")
-    whole = log_density(family, data)
+    at_least_one(draws=draws)
+    family.require(data)
+    if isinstance(family, Amortised):
+        found = conditional_estimate(family, data, known, seed=seed, draws=draws)
+    else:
+        whole = log_density(family, data)
+        found = replace(whole, values=whole.values - log_density(family, known).values)
     return replace(
-        whole,
-        values=whole.values - log_density(family, known).values,
+        found,
         columns=tuple(data.schema.names[index] for index in left),
         discrete=tuple(data.schema.discrete[index] for index in left),
-        given=", ".join([*given, *([whole.given] if whole.given else [])]),
+        given=", ".join([*given, *([found.given] if found.given else [])]),
     )
 
 

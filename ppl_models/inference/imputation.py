@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
-from ppl_models.errors import at_least_one
-from ppl_models.families import ClassProduct, Family
-from ppl_models.inference.answers import require_conjugate
+from ppl_models.errors import InputError, at_least_one
+from ppl_models.families import Amortised, ClassProduct, Family
+from ppl_models.inference.inpainting import MissingDraws, missing_draws
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,27 @@ class Imputation:
         cells: one row a missing cell: row (from 0), column, value (what was filled in), and of its draws mean, sd, low
             and high (90 % interval) for numbers or probability for the category filled in; NaN for the other kind.
         draws: the draws, the missing cells of the rows by draw: one column a row of ``cells``, raw numbers or codes.
+        rows: one row a row with a missing cell: row (from 0), effective (how many independent draws from p(z |
+            observed) the answer rests on) and khat (above 0.7 they are not to be trusted; NaN where draws are exact).
     """
 
     frame: pd.DataFrame
     cells: pd.DataFrame
     draws: Float[np.ndarray, "draws cells"]
+    rows: pd.DataFrame
 
 
 @torch.no_grad()
-def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200) -> Imputation:
-    """Fill in missing cells from their distribution given the observed ones, component and θ integrated out.
+def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200, proposals: int = 1000) -> Imputation:
+    """Fill in missing cells from their distribution given the observed ones, component and θ, or z, integrated out.
 
     Args:
-        family: a fitted naive Bayes or mixture.
+        family: a fitted naive Bayes, mixture or variational autoencoder.
         data: rows of its preparation; labels are not used.
         seed: the seed of the draws.
         draws: of each cell.
+        proposals: of z for each row, from which an amortised family's draws are taken (``inpainting.py``); exact
+            families need none.
 
     Raises:
         InputError: another family, rows of another preparation, or no draw.
@@ -52,12 +57,13 @@ def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200) -> Imp
     >>> int(found.frame.isna().sum().sum()), len(found.cells) == int((~rows.observed).sum())
     (0, True)
     """
-    require_conjugate(family, "imputation")
     family.require(data)
-    at_least_one(draws=draws)
+    at_least_one(draws=draws, proposals=proposals)
     rows, columns = (~data.observed).nonzero(as_tuple=True)
+    holes = rows.unique()
     with seeded(seed):
-        drawn = completed(family, data, draws)[:, rows, columns]
+        found = _drawn(family, data, draws, proposals)
+    drawn = found.cells
     raw = _in_raw_units(family, drawn, columns)
     discrete = np.array([bool(column.cardinality) for column in data.schema.columns])[columns.numpy()]
     cells = _summary(raw, discrete)
@@ -65,7 +71,9 @@ def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200) -> Imp
     filled[rows, columns] = _nearest_draw(drawn, raw, cells["value"].to_numpy())
     frame = family.preparation.invert(filled)
     names = [data.schema.names[index] for index in columns.tolist()]
-    return Imputation(frame, pd.DataFrame({"row": rows.numpy(), "column": names}).join(cells), raw)
+    places = pd.DataFrame({"row": rows.numpy(), "column": names})
+    trust = pd.DataFrame({"row": holes.numpy(), "effective": found.effective, "khat": found.khat})
+    return Imputation(frame, places.join(cells), raw, trust)
 
 
 @torch.no_grad()
@@ -78,7 +86,21 @@ def completed(family: ClassProduct, data: Dataset, draws: int) -> Float[Tensor, 
     return family.row.draw_given(natural[:, :-1], member, repeated).unflatten(0, (draws, len(data)))
 
 
-def _in_raw_units(family: ClassProduct, drawn: Tensor, columns: Tensor) -> np.ndarray:
+def _drawn(family: Family, data: Dataset, draws: int, proposals: int) -> MissingDraws:
+    """The missing cells, and how far each row that has some is to be trusted."""
+    holes = ~data.observed.all(-1)
+    if isinstance(family, Amortised):
+        return missing_draws(family, data[holes], draws=draws, proposals=proposals)
+    if not isinstance(family, ClassProduct):
+        raise InputError(
+            f"imputation: expected a naive Bayes, a mixture or a variational autoencoder, got {type(family).__name__}"
+        )
+    rows = int(holes.sum())
+    cells = completed(family, data, draws)[:, ~data.observed]
+    return MissingDraws(cells, np.full(rows, float(draws)), np.full(rows, np.nan))
+
+
+def _in_raw_units(family: Family, drawn: Tensor, columns: Tensor) -> np.ndarray:
     """Prepared cells in raw units, categories as codes."""
     preparation = family.preparation
     kinds = [column.kind for column in preparation.schema.columns]

@@ -20,6 +20,7 @@ NARROWEST = 0.005  # nats per row: what is less than this apart is drawn level
 FEW_STEPS = 30  # each is marked; a single one would not be seen as a line
 KHAT_RANGE = (-0.5, 1.5)
 HISTOGRAM_COLOUR = "#d5d8dc"
+FACES = {"exact": colour(0), "lower bound": "white", "estimate": HISTOGRAM_COLOUR}  # of a point, by kind of number
 
 
 def density_overlay(data: Float[np.ndarray, " rows"], curves: Mapping[str, pd.DataFrame], *, label: str) -> Figure:
@@ -59,13 +60,13 @@ def elpd_intervals(table: pd.DataFrame) -> Figure:
     figure = new_figure(height=1.0 + len(names) * (0.12 + LINE * tallest))
     axes = tidy(figure.subplots())
     for position, (_, row) in enumerate(ordered.iterrows()):
-        face = colour(0) if row["kind"] == "exact" else "white"
+        face = FACES[row["kind"]]
         _interval(axes, row["elpd"], position, reach=NORMAL_95 * np.nan_to_num(row["se"]), face=face)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="held-out log density, nats per row (higher is better)", ylim=(-0.6, len(names) - 0.4))
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    kinds = [kind for kind in ("exact", "lower bound") if kind in set(ordered["kind"])]
-    handles = [_dot(colour(0) if kind == "exact" else "white") for kind in kinds]
+    kinds = [kind for kind in FACES if kind in set(ordered["kind"])]
+    handles = [_dot(FACES[kind]) for kind in kinds]
     legend_below(figure, handles, [f"{kind}, ± {NORMAL_95} standard errors" for kind in kinds])
     return figure
 
