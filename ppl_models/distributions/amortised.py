@@ -63,20 +63,24 @@ class DiagonalNormal(nn.Module):
         return dist.Normal(base.loc.detach(), base.scale.detach()).to_event(1)
 
 
+class NearZero(nn.Linear):
+    """A linear layer that starts at almost nothing: the noise breaks ties and no more."""
+
+    def reset_parameters(self) -> None:
+        """Set the biases to 0 and draw small weights."""
+        nn.init.zeros_(self.bias)
+        nn.init.normal_(self.weight, std=0.01)
+
+
 class FullNormal(nn.Module):
-    """q(z | x) = Normal(loc, L Lᵀ), L lower triangular."""
+    """q(z | x) = Normal(loc, L Lᵀ), L lower triangular; it starts with next to no correlations."""
 
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
         self.loc = nn.Linear(width, latent)
         self.log_scale = nn.Linear(width, latent)
-        self.below = nn.Linear(width, latent * (latent - 1) // 2)
+        self.below = NearZero(width, latent * (latent - 1) // 2)
         self.register_buffer("places", torch.tril_indices(latent, latent, -1), persistent=False)
-
-    def reset_parameters(self) -> None:
-        """Start without correlations; the other layers reset themselves."""
-        nn.init.zeros_(self.below.bias)
-        nn.init.normal_(self.below.weight, std=0.01)
 
     def forward(self, hidden: Float[Tensor, "*batch width"]) -> dist.Distribution:
         """(..., width) to a distribution over (..., latent)."""
@@ -102,9 +106,9 @@ def closed_form_kl(q: dist.Distribution, p: dist.Distribution) -> Tensor | None:
     >>> [round(float(kl), 4) for kl in closed_form_kl(q, p)]
     [0.3181]
     """
-    if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
-        return kl_divergence(q.base_dist, p.base_dist)
     try:
+        if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
+            return kl_divergence(q.base_dist, p.base_dist)
         return kl_divergence(q, p)[..., None]
     except NotImplementedError:
         return None

@@ -21,6 +21,7 @@ from ppl_models.inference.bounds import estimate_elbo, raw_units
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.gradient import Gradient, climb, require_trainable
 from ppl_models.inference.natural import Fault, NaturalGradient, ascend
+from ppl_models.inference.remarks import remarks
 
 PROGRESS_AFTER = 2.0
 
@@ -51,6 +52,7 @@ class Fit:
         criteria: log-likelihood and information criteria of a point estimate on the training rows; None for other fits.
         states: (restarts, classes, natural) where each run of natural gradients ended, the last sound state of a
             broken one, each with its components in its own order; None for gradient fits.
+        remarks: what the end shows that its numbers do not say, such as posterior collapse, one sentence each.
     """
 
     family: Family
@@ -63,6 +65,7 @@ class Fit:
     seconds: float
     criteria: Criteria | None = None
     states: Float[Tensor, "restarts classes natural"] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def log_likelihood(self) -> float:
@@ -144,7 +147,7 @@ def fit(
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
         outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update)
     point = isinstance(family, ClassProduct) and not family.bayesian
-    outcome["criteria"] = criteria(family, train) if point else None
+    outcome |= {"criteria": criteria(family, train) if point else None, "remarks": remarks(family, train)}
     result = Fit(family, **outcome, seed=seed, seconds=time.perf_counter() - started)
     if not result.converged:
         warnings.warn(f"{type(family).__name__}: {result.stop}", FitWarning, stacklevel=2)
@@ -162,7 +165,7 @@ def _require_suited(
         require_trainable(family, train, method)
     if validation is None:
         return
-    family.check_schema(validation.schema)
+    family.check_rows(validation)
     if not (torch.equal(validation.loc, train.loc) and torch.equal(validation.scale, train.scale)):
         raise InputError(
             f"{type(family).__name__}: expected validation rows prepared by the preparation of the training rows, "

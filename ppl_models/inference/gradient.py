@@ -17,8 +17,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Family
-from ppl_models.inference.bounds import CELLS_IN_MEMORY, pair_loss, raw_units
-from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.bounds import pair_loss, raw_units
 from ppl_models.inference.objectives import Objective, objective_value, require_suited, training_loss
 
 
@@ -31,7 +30,8 @@ class Gradient:
         batch_size: rows a step; None for all.
         learning_rate: the highest rate of the cycle (Smith and Topin 2018, https://arxiv.org/abs/1708.07120).
         check_every: steps between evaluations of the ELBO.
-        patience: with validation rows, stop when so many evaluations in a row brought no better value.
+        patience: with validation rows, stop when so many evaluations in a row, from the end of the objective's warm-up
+            on, brought no better value.
         objective: what is climbed.
         average: decay of the exponential moving average of all parameters that takes their place in the end, such as
             0.999 (Polyak and Juditsky 1992, https://doi.org/10.1137/0330046); 0 for none.
@@ -63,7 +63,7 @@ class Descent:
 
     Attributes:
         history: a row an evaluation: step, training and validation ELBO, and the same of the objective where it is not
-            the ELBO; nats per row, raw units, higher is better.
+            the ELBO; nats per row, raw units, higher is better; NaN for validation rows that there are not.
         stop: why it ended, in words.
         converged: whether patience ran out or the cycle was completed.
     """
@@ -146,24 +146,26 @@ class _Record:
         self.data = {"train": train} if validation is None else {"train": train, "validation": validation}
         self.objectives = [Objective()] if method.objective.is_elbo else [Objective(), method.objective]
         self.history: list[dict[str, float | int]] = []
+        self.warm = math.ceil(method.objective.warm_up / method.check_every)
         self.best, self.best_at, self.state = -math.inf, 0, copy.deepcopy(family.state_dict())
 
     def check(self, step: int, patience: int) -> str | None:
         """Evaluate; keep the state if it is to be kept; say why to stop, or None."""
         self.family.eval()
-        values = {"train_elbo": math.nan, "validation_elbo": math.nan}
+        values = {}
         for objective, name in zip(self.objectives, ("elbo", "objective"), strict=False):
+            values |= {f"train_{name}": math.nan, f"validation_{name}": math.nan}
             for part, data in self.data.items():
                 values[f"{part}_{name}"] = _evaluate(self.family, data, objective, seed=self.seed)
         self.history.append({"step": step, **values})
         for part, data in self.data.items():
             if not all(math.isfinite(value) for key, value in values.items() if key.startswith(part)):
                 return f"non-finite ELBO at step {step}, site {faulty_site(self.family, data)!r}"
-        judged = list(values.values())[-1]
+        judged = values[f"validation_{name}"]
         if "validation" not in self.data or judged > self.best:
             self.best, self.best_at = judged, len(self.history)
             self.state = copy.deepcopy(self.family.state_dict())
-        if len(self.history) - self.best_at >= patience:
+        if len(self.history) - max(self.best_at, self.warm) >= patience:
             return (
                 f"no better validation {'ELBO' if name == 'elbo' else name} in {patience} evaluations, at step {step}"
             )
@@ -189,8 +191,7 @@ def _whole(family: Family, data: Dataset, objective: Objective) -> Tensor:
     """The loss of all rows, in total nats and prepared units."""
     if objective.is_elbo:
         return pair_loss(family, data)
-    size = CELLS_IN_MEMORY // (family.cells * objective.draws)
-    return -sum(objective_value(family, objective, part) for part in chunks_of(data, size))
+    return -objective_value(family, objective, data)
 
 
 def _or_nan(loss: Callable[..., Tensor | float], *arguments: object) -> Tensor | float:

@@ -126,7 +126,7 @@ def _filled(family: Amortised, batch: Dataset, noise: Float[Tensor, "_ _"], draw
         raise InputError("imputation: expected observed cells that have a density, got a row that has none anywhere")
     chosen = torch.multinomial(weights, draws, replacement=True).T
     everyone = torch.arange(len(batch), device=weights.device)
-    member = torch.randint(found.z.shape[1], chosen.shape)
+    member = Categorical(logits=found.log_weights[chosen, :, everyone]).sample()
     points = found.z[chosen, member, everyone]
     if isinstance(family, LabelledVAE):
         points = beside(points, batch.labels if family.given else member, family.schema.classes)
@@ -164,7 +164,7 @@ def _difference(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Difference of the log means of two sets of weights by row: its value, standard error, k-hat and influence."""
     first, second = summarise_weights(above).values, summarise_weights(below).values
-    relative = np.exp(above - first) - np.exp(below - second)
+    relative = np.exp(above - first) + np.exp(below - second)
     draws, rows = relative.shape
     error = relative.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(rows, np.nan)
     return first - second, error, np.maximum(pareto_k(above.T), pareto_k(below.T)), relative.sum(1)

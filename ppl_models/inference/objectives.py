@@ -7,7 +7,7 @@ Both are of single rows: a batch's is the mean over its rows, never a bound on a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Amortised, Family, Latent, Weighed
-from ppl_models.inference.bounds import make_elbo
+from ppl_models.inference.bounds import CELLS_IN_MEMORY, make_elbo
+from ppl_models.inference.chunks import chunks_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Objective:
             0 trains on the reconstruction alone.
         warm_up: steps over which the KL's weight rises from 0 (Bowman and others 2016,
             https://arxiv.org/abs/1511.06349); the values that are reported have the full weight.
-        free_nats: of the batch's mean KL in each dimension of z that are not charged (Kingma and others 2016, section
-            C.8, https://arxiv.org/abs/1606.04934); in each row's whole KL where it has no parts by dimension.
+        free_nats: of the mean KL over rows in each dimension of z that are not charged, or of the mean of the whole
+            KL where it has no parts by dimension; the mean is a batch's in training, and all rows' in the values that
+            are reported (Kingma and others 2016, section C.8, https://arxiv.org/abs/1606.04934).
         draws: K of the bound by K draws (Burda, Grosse and Salakhutdinov 2016, https://arxiv.org/abs/1509.00519); 1
             for the ELBO.
         doubly_reparametrised: whether the guide's gradient of the K-draw bound is the one whose signal does not drown
@@ -77,7 +79,8 @@ def require_suited(objective: Objective, family: Family) -> None:
     """Refuse an objective whose parts a family has not.
 
     Raises:
-        InputError: parts of a family without latents of its rows; several draws for one that is no density.
+        InputError: parts of a family without latents of its rows; several draws for one that is no density; the
+            doubly reparametrised gradient of one whose latents share their noise.
     """
     plain = objective.is_elbo and not objective.warm_up
     if not plain and not isinstance(family, Latent):
@@ -86,6 +89,11 @@ def require_suited(objective: Objective, family: Family) -> None:
         raise InputError(
             f"Objective: a bound by {objective.draws} draws needs a guide that is a density, "
             f"got {type(family).__name__}, whose guide is not"
+        )
+    if objective.doubly_reparametrised and family.shares_noise:
+        raise InputError(
+            "Objective: the doubly reparametrised gradient needs noise of its own for each latent, "
+            f"got {type(family).__name__}, whose classes share theirs"
         )
 
 
@@ -114,29 +122,48 @@ def _loss(family: Latent, objective: Objective, batch: Dataset, kl: float) -> Te
     found = family.weigh(batch, noise, frozen=objective.doubly_reparametrised)
     if objective.draws > 1:
         return -(batch.weights * _many_draws(found, objective, kl)).mean()
-    charged = batch.weights[:, None].to(found.kl) * found.kl
-    units = charged.mean(0).clamp(min=objective.free_nats) if objective.free_nats else charged.mean(0)
-    return kl * units.sum() - objective.reconstruction * (batch.weights * found.log_likelihood.mean(0)).mean()
+    value = _weighed_parts(objective, _sums(found, batch), total=batch.weights.sum(), kl=kl)
+    return -value / len(batch)
 
 
 def _many_draws(found: Weighed, objective: Objective, kl: float) -> Float[Tensor, " rows"]:
     """The bound of each row by its draws, or what has its gradient."""
-    weights = found.log_likelihood + kl * found.log_ratio
+    weights = found.tempered(kl)
     if not objective.doubly_reparametrised:
         return weights.logsumexp(0) - math.log(len(weights))
     shares = weights.detach().softmax(0)
     for z in found.latents:
-        z.register_hook(lambda gradient: gradient * shares[..., None])
+        if z.requires_grad:
+            z.register_hook(lambda gradient: gradient * shares[..., None])
     return (shares * weights).sum(0)
 
 
-def objective_value(family: Latent, objective: Objective, batch: Dataset) -> Tensor:
+def objective_value(family: Latent, objective: Objective, data: Dataset) -> Tensor:
     """The sum over rows of what is climbed, its KL at full weight: nats in prepared units, higher is better."""
-    noise = torch.randn(objective.draws, len(batch), family.noise, device=batch.values.device)
-    found = family.weigh(batch, noise)
+    found = []
+    for part in chunks_of(data, CELLS_IN_MEMORY // (family.cells * objective.draws)):
+        noise = torch.randn(objective.draws, len(part), family.noise, device=part.values.device)
+        weighed = family.weigh(part, noise)
+        found.append(_sums(weighed, part) if objective.draws == 1 else (_bounds(weighed, part),))
+    sums = [sum(each) for each in zip(*found, strict=True)]
     if objective.draws > 1:
-        rows = found.log_weights.double().logsumexp(0) - math.log(objective.draws)
-        return batch.weights @ rows
-    whole = batch.weights @ found.log_likelihood.mean(0).double(), batch.weights @ found.kl.double()
-    charged = whole[1].clamp(min=objective.free_nats * len(batch)) if objective.free_nats else whole[1]
-    return objective.reconstruction * whole[0] - objective.kl * charged.sum()
+        return sums[0]
+    return _weighed_parts(objective, sums, total=data.weights.sum(), kl=objective.kl)
+
+
+def _bounds(found: Weighed, batch: Dataset) -> Tensor:
+    """The sum over rows, by weight, of the bounds by their draws."""
+    return batch.weights.double() @ (found.log_weights.double().logsumexp(0) - math.log(len(found.log_ratio)))
+
+
+def _sums(found: Weighed, batch: Dataset) -> tuple[Tensor, Float[Tensor, " units"]]:
+    """The sums over rows, by weight, of the reconstruction and of each unit's KL."""
+    weights = batch.weights.double()
+    return weights @ found.log_likelihood.mean(0).double(), weights @ found.kl.double()
+
+
+def _weighed_parts(objective: Objective, sums: Sequence[Tensor], *, total: Tensor, kl: float) -> Tensor:
+    """The objective's value from its parts, sums over rows of this total weight, at this weight of the KL."""
+    reconstruction, units = sums
+    charged = torch.maximum(units, objective.free_nats * total) if objective.free_nats else units
+    return objective.reconstruction * reconstruction - kl * charged.sum()

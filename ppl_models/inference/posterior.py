@@ -10,13 +10,13 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import Conjugate, seeded
 from ppl_models.distributions.negative_binomial import GRID
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family
+from ppl_models.families import ClassProduct, Family, LabelledVAE
 from ppl_models.inference.density import log_density
 from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, parameters_of, refined_draws
 
 
 @torch.no_grad()
-def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
+def sample(family: Family, rows: int, *, seed: int, label: object | None = None) -> pd.DataFrame:
     """New rows from a fitted family, in the raw columns, kinds and units.
 
     Args:
@@ -24,9 +24,15 @@ def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
             ``log_density`` reports.
         rows: how many.
         seed: the seed of the draws.
+        label: the class that all rows are to have, for a variational autoencoder with classes; None for each by its
+            share.
 
     Returns:
         The schema's columns; with the label before them if the family was told classes.
+
+    Raises:
+        InputError: a family that was never fitted, no row, a class that does not exist, or one asked of a family that
+            does not draw by class.
 
     >>> from ppl_models import NaiveBayes, fit, load, prepare
     >>> table = load("wrodl")
@@ -35,8 +41,10 @@ def sample(family: Family, rows: int, *, seed: int) -> pd.DataFrame:
     (2, 5)
     """
     at_least_one(rows=rows)
+    if label is not None and not isinstance(family, LabelledVAE):
+        raise InputError(f"label: expected a variational autoencoder with classes, got {type(family).__name__}")
     with seeded(seed):
-        drawn = family.draw(rows)
+        drawn = family.draw(rows) if label is None else family.draw_class(rows, label)
     frame = family.preparation.invert(drawn.values)
     if drawn.labels is not None:
         label = family.schema.label

@@ -55,6 +55,9 @@ def comparison_section(
     if curves:
         shown = "The ELBO in training, nats per row in raw units; a fit that is exact after one step is left out."
         report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
+    for model, found in fits.items():
+        for remark in found.remarks:
+            report.text(f"Remark on {model}", remark)
     khats = {model: density.khat for model, density in densities.items() if density.khat is not None}
     if khats:
         shown = f"Pareto k-hat of each row's importance weights; above {UNRELIABLE_KHAT} a bound's error is unknown."
