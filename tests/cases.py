@@ -10,7 +10,18 @@ import torch
 
 from ppl_models.datasets import Column, Dataset, Schema, Table, load, prepare
 from ppl_models.distributions import DecoderLikelihoods, LatentPrior, WeightsPrior
-from ppl_models.families import VAE, Autoencoder, ContractiveAutoencoder, Family, GaussianMixture, Mixture, NaiveBayes
+from ppl_models.families import (
+    VAE,
+    Autoencoder,
+    ConditionalVAE,
+    ContractiveAutoencoder,
+    Family,
+    GaussianMixture,
+    HierarchicalVAE,
+    Mixture,
+    NaiveBayes,
+    SemiSupervisedVAE,
+)
 from ppl_models.inference import Fit, Gradient, NaturalGradient, fit
 from ppl_models.nn import Convolutional, Dense
 
@@ -89,6 +100,19 @@ CASES = {
     "VAE, dequantised": Case("digits", vae(likelihoods=DecoderLikelihoods(levels="dequantised-normal")), QUICK),
     "VAE, convolutional": Case("digits_binary", vae(network=Convolutional((4, 8), (16,))), QUICK),
     "VAE, max pooling": Case("digits_binary", vae(network=Convolutional((4,), downsampling="pool")), QUICK),
+    "conditional VAE": Case("iris", vae(family=ConditionalVAE), QUICK),
+    "conditional VAE, VampPrior": Case(
+        "digits_binary", vae(family=ConditionalVAE, prior=LatentPrior("vamp", 3)), QUICK
+    ),
+    "semi-supervised": Case("fast_food_customers", vae(family=SemiSupervisedVAE, alpha=0.0), QUICK),
+    "semi-supervised, full covariance, priced": Case(
+        "fast_food_customers",
+        vae(family=SemiSupervisedVAE, guide="full", prior=LatentPrior("mixture", 2), learned_shares=False),
+        QUICK,
+        exempt=PRICED,
+    ),
+    "hierarchical": Case("fast_food_customers", vae(family=HierarchicalVAE, top=1, layer=Dense((8,))), QUICK),
+    "hierarchical, full covariance": Case("iris", vae(family=HierarchicalVAE, guide="full"), QUICK),
     "autoencoder of mixed columns": Case("fast_food_customers", vae(family=Autoencoder), QUICK),
     "contractive autoencoder": Case("fast_food_customers", vae(family=ContractiveAutoencoder), QUICK, exempt=PRICED),
     "contractive autoencoder, deep": Case(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,7 +48,10 @@ class Dataset:
         return self.values.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
-        return replace(self, **{name: getattr(self, name)[rows] for name in BY_ROW})
+        part = replace(self, **{name: getattr(self, name)[rows] for name in BY_ROW})
+        if self.complete:
+            vars(part)["complete"] = True  # told, since to look through the cells of every batch takes time
+        return part
 
     @property
     def checksum(self) -> str:
@@ -61,7 +65,7 @@ class Dataset:
         """The sum of the rows' weights: what "per row" divides by."""
         return float(self.weights.sum())
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Whether no cell is missing."""
         return bool(self.observed.all())

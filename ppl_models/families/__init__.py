@@ -2,11 +2,15 @@
 
 from ppl_models.families.autoencoder import Autoencoder
 from ppl_models.families.class_product import ClassProduct
+from ppl_models.families.conditional_vae import ConditionalVAE
 from ppl_models.families.contractive_autoencoder import ContractiveAutoencoder
 from ppl_models.families.family import Amortised, Draws, Exact, Family, Latent, Weighed
 from ppl_models.families.features import Features, log_joint_at
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
+from ppl_models.families.hierarchical_vae import HierarchicalVAE
+from ppl_models.families.labelled_vae import LabelledVAE
 from ppl_models.families.naive_bayes import NaiveBayes
+from ppl_models.families.semi_supervised_vae import SemiSupervisedVAE
 from ppl_models.families.starts import one_hot
 from ppl_models.families.vae import VAE
 
@@ -15,15 +19,19 @@ __all__ = [
     "Amortised",
     "Autoencoder",
     "ClassProduct",
+    "ConditionalVAE",
     "ContractiveAutoencoder",
     "Draws",
     "Exact",
     "Family",
     "Features",
     "GaussianMixture",
+    "HierarchicalVAE",
+    "LabelledVAE",
     "Latent",
     "Mixture",
     "NaiveBayes",
+    "SemiSupervisedVAE",
     "Weighed",
     "log_joint_at",
     "one_hot",

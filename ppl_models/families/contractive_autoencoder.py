@@ -5,7 +5,8 @@
 Model, guide, sites and shapes are the autoencoder's; training adds Ω of each row to its loss, and no reported number
 does. x is the row as the encoder sees it: standardised, binary cells as −1 and 1. With one hidden layer or none the
 norm has a closed form; for deeper networks the Jacobian itself is taken by automatic differentiation. Limits: those of
-the autoencoder; and λ is in nats, so it means less for wide rows. Reference: Rifai, Vincent, Muller, Glorot and Bengio
+the autoencoder; λ is in nats, so it means less for wide rows; and no batch norm, under which a row's code moves with
+the other rows. Reference: Rifai, Vincent, Muller, Glorot and Bengio
 (2011), Contractive auto-encoders, https://icml.cc/2011/papers/455_icmlpaper.pdf.
 """
 
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.errors import InputError
@@ -29,12 +31,17 @@ class ContractiveAutoencoder(Autoencoder):
         schema: what the columns are.
         contraction: λ, nats for each unit of the squared norm.
         options: the arguments of ``Autoencoder``.
+
+    Raises:
+        InputError: a contraction below 0, or a network with batch norm.
     """
 
     def __init__(self, schema: Schema, *, contraction: float = 0.1, **options: object) -> None:
         if not 0 <= contraction < math.inf:
             raise InputError(f"ContractiveAutoencoder: expected contraction of 0 or more, got {contraction}")
         super().__init__(schema, **options)
+        if any(isinstance(module, _BatchNorm) for module in self.guide.modules()):
+            raise InputError("ContractiveAutoencoder: expected a network without batch norm, got one with it")
         self.contraction = contraction
 
     def price(self, batch: Dataset) -> Float[Tensor, " rows"]:

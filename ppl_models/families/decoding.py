@@ -134,6 +134,11 @@ class Decoding(Latent):
         """The widest layer a row's decoding holds at once."""
         return max(self.model.decoder.width, len(self.schema.columns), self.latent)
 
+    @property
+    def spread_out(self) -> tuple[int, ...]:
+        """The continuous Bernoulli's density has a bound anyway."""
+        return self.schema.of_kind("real", "positive") if self.likelihoods.real == "normal" else ()
+
     def check(self, train: Dataset) -> None:
         """Refuse rows outside the likelihoods' support too."""
         super().check(train)
@@ -157,6 +162,10 @@ class Decoding(Latent):
     def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:
         """The guide's centre of z for each row."""
         return self.guide.encode(batch)
+
+    def told(self, batch: Dataset) -> Float[Tensor, "rows told"]:
+        """What the decoder is told at each row's centre: z, and any condition behind it."""
+        return self.encode(batch)
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch columns"]:

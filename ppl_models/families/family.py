@@ -78,12 +78,29 @@ class Family(nn.Module, ABC):
             InputError: the rows are described by another schema, or one has no observed cell and no known class;
                 families add what else they need.
         """
-        self.check_schema(train.schema)
+        self.check_rows(train)
         empty = ~train.observed.any(-1) & (train.labels < 0)
         if bool(empty.any()):
             raise InputError(
                 f"{type(self).__name__}: expected an observed cell in every training row, every cell of row "
                 f"{int(empty.nonzero()[0, 0]) + 1} is missing; drop such rows"
+            )
+        if self.schema.image_shape is not None:
+            self._refuse_margin(train)
+
+    @property
+    def spread_out(self) -> tuple[int, ...]:
+        """Columns whose density has a bound only where their values differ."""
+        return self.schema.of_kind("real", "positive")
+
+    def _refuse_margin(self, train: Dataset) -> None:
+        """Refuse pixels that never vary."""
+        flat = [column for column in self.spread_out if bool((train.values[:, column].abs() < 1e-9).all())]
+        if flat:
+            raise InputError(
+                f"{type(self).__name__}: expected pixels that differ between training rows, "
+                f"{self.schema.names[flat[0]]!r} is constant; crop the images, describe them by grey levels, or decode "
+                "them by the continuous Bernoulli"
             )
 
     def adopt(self, train: Dataset) -> None:
@@ -100,15 +117,28 @@ class Family(nn.Module, ABC):
         """Refuse rows that were not prepared as the training rows were.
 
         Raises:
-            InputError: another schema, a preparation learned from other rows, or a family that was never fitted.
+            InputError: another schema, a preparation learned from other rows, or a family that was never fitted;
+                families add what else they need.
         """
-        self.check_schema(batch.schema)
+        self.check_rows(batch)
+        self.check_preparation(batch)
+
+    def check_preparation(self, batch: Dataset) -> None:
+        """Refuse rows that were prepared otherwise."""
         preparation = self.preparation
         if not (torch.equal(batch.loc, preparation.loc) and torch.equal(batch.scale, preparation.scale)):
             raise InputError(
                 f"{type(self).__name__}: expected rows prepared by the preparation of its training rows, "
                 "got rows of another preparation"
             )
+
+    def check_rows(self, rows: Dataset) -> None:
+        """Refuse rows, for training, for stopping by or to be scored, that the family can make nothing of.
+
+        Raises:
+            InputError: rows of another schema; families add what else they need.
+        """
+        self.check_schema(rows.schema)
 
     def check_schema(self, found: Schema) -> None:
         """Refuse another schema by what differs first."""
@@ -164,7 +194,11 @@ class Weighed:
     @property
     def log_weights(self) -> Float[Tensor, "draws rows"]:
         """log p(x, z) − log q(z | x)."""
-        return self.log_likelihood + self.log_ratio
+        return self.tempered(1.0)
+
+    def tempered(self, kl: float) -> Float[Tensor, "draws rows"]:
+        """The log weights, with log p(z) − log q(z | x) counted ``kl`` times, above 0."""
+        return self.log_likelihood + kl * self.log_ratio
 
 
 class Latent(Family):
@@ -174,11 +208,14 @@ class Latent(Family):
         latent: dimensions of z.
         noise: standard normals that the guide's answer for a row takes.
         cells: numbers that decoding a row holds at once, for chunks of bounded memory.
+        shares_noise: whether several latents of a row come of the same noise, so that no gradient of one latent is
+            its own, as the doubly reparametrised one must be.
     """
 
     latent: int
     noise: int
     cells: int
+    shares_noise: bool = False
 
     @abstractmethod
     def weigh(self, batch: Dataset, noise: Float[Tensor, "draws *rows noise"], *, frozen: bool = False) -> Weighed:

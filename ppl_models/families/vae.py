@@ -125,6 +125,7 @@ class VAE(Decoding, Amortised):
         self.guide = Guide(self.schema, self.latent, network=network, kind=self.guide_kind, shifts=shifts)
         prior = make_prior(self.prior_kind, self.latent, self.guide.encoder.numbers, self.guide.at)
         self.model = Model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
+        self.eval()  # only a training step hides cells or standardises over its batch
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Draw all weights afresh; a VampPrior starts from training rows."""

@@ -164,7 +164,7 @@ def _difference(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Difference of the log means of two sets of weights by row: its value, standard error, k-hat and influence."""
     first, second = summarise_weights(above).values, summarise_weights(below).values
-    relative = np.exp(above - first) + np.exp(below - second)
+    relative = np.exp(above - first) - np.exp(below - second)
     draws, rows = relative.shape
     error = relative.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(rows, np.nan)
     return first - second, error, np.maximum(pareto_k(above.T), pareto_k(below.T)), relative.sum(1)
