@@ -15,6 +15,7 @@ from ppl_models.distributions import seeded
 from ppl_models.families import Family
 from ppl_models.inference import Gradient, estimate_elbo, fit, log_density, sample
 from ppl_models.inference.bounds import make_elbo
+from ppl_models.inference.objectives import Objective, training_loss
 
 REPEATS = 30
 LIMIT = stats.t(REPEATS - 1).isf(3e-5)  # in standard errors, two-sided: false alarms 6e-5 a test
@@ -109,6 +110,19 @@ def test_the_elbo_that_fit_reports_is_pyros(name):
     assert abs(found.elbo - estimate.mean) < 4.6 * estimate.se + 1e-9 * abs(found.elbo)
     if CASES[name].determined:
         assert estimate.se < 1e-9 * abs(found.elbo)
+
+
+@every_other_family
+def test_the_training_loss_is_pyros_loss_from_the_same_noise(name):
+    family, rows = build(name)
+    family.adopt(rows)
+    family.initialise(rows, seed=0)
+    loss = training_loss(family, Objective())
+    with seeded(3):
+        ours = loss(rows, len(rows), 0)
+    price = 0.0 if (charged := family.price(rows)) is None else charged.mean().item()
+    pyros = -elbo_of(family, rows, len(rows), seed=3) / len(rows)
+    assert ours.item() - price == pytest.approx(pyros, rel=1e-9)
 
 
 @every_family

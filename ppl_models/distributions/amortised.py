@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import kl_divergence, register_kl
+from torch.distributions import Normal, kl_divergence, register_kl
 
 LOG_SCALE_LIMIT = 10.0
 GuideKind = Literal["diagonal", "full", "autoregressive-flow", "spline-flow"]
@@ -106,6 +106,8 @@ def closed_form_kl(q: dist.Distribution, p: dist.Distribution) -> Tensor | None:
     >>> [round(float(kl), 4) for kl in closed_form_kl(q, p)]
     [0.3181]
     """
+    if isinstance(p, StandardNormal) and isinstance(q, dist.Independent) and isinstance(q.base_dist, Normal):
+        return (q.base_dist.loc.square() + q.base_dist.scale.square() - 1) / 2 - q.base_dist.scale.log()
     try:
         if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
             return kl_divergence(q.base_dist, p.base_dist)

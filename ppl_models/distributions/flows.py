@@ -92,7 +92,8 @@ class FlowDistribution(TorchDistribution):
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws that gradients pass through."""
-        return self.place(torch.randn(*sample_shape, *self.batch_shape, self.latent).to(self.context))
+        shape = (*sample_shape, *self.batch_shape, self.latent)
+        return self.place(torch.randn(shape, dtype=self.context.dtype, device=self.context.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density in nats: at once for what was drawn last, by inverting T for other points."""

@@ -42,11 +42,15 @@ class Encoder(nn.Module):
 
     def inputs(self, batch: Dataset, dtype: torch.dtype) -> Float[Tensor, "rows numbers"]:
         """What the network gets to see of each row; less than all of it in training, where the network hides cells."""
-        observed = batch.observed
+        observed = None if batch.complete else batch.observed
         if self.training and self.hide > 0:
-            observed = observed * (torch.rand(observed.shape, device=observed.device) >= self.hide) / (1 - self.hide)
+            observed = (
+                batch.observed
+                * (torch.rand(batch.observed.shape, device=batch.observed.device) >= self.hide)
+                / (1 - self.hide)
+            )
         parts = [self._numbers(kind, columns, batch, observed) for kind, columns in self.groups if columns]
-        parts += [self._category(batch.values[:, index], size) * observed[:, [index]] for index, size in self._single]
+        parts += [self._category(batch.values[:, index], size, _of(observed, [index])) for index, size in self._single]
         if self.grey and self.categorical:
             parts.append(self._levels(batch, observed))
         return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts], -1)
@@ -56,22 +60,27 @@ class Encoder(nn.Module):
         return [] if self.grey else self.categorical
 
     @staticmethod
-    def _category(codes: Tensor, size: int) -> Tensor:
-        return nn.functional.one_hot(codes.long(), size)
+    def _category(codes: Tensor, size: int, observed: Tensor | None) -> Tensor:
+        return _kept(nn.functional.one_hot(codes.long(), size), observed)
 
-    def _levels(self, batch: Dataset, observed: Tensor) -> Tensor:
+    def _levels(self, batch: Dataset, observed: Tensor | None) -> Tensor:
         """Grey levels from −1 to 1."""
         columns = [index for index, _ in self.categorical]
         highest = batch.values.new_tensor([size - 1 for _, size in self.categorical])
-        return (2 * batch.values[:, columns] / highest - 1) * observed[:, columns]
+        return _kept(2 * batch.values[:, columns] / highest - 1, _of(observed, columns))
 
-    def _numbers(self, kind: str, columns: list[int], batch: Dataset, observed: Tensor) -> Tensor:
+    def _numbers(self, kind: str, columns: list[int], batch: Dataset, observed: Tensor | None) -> Tensor:
         values, observed = _of(batch.values, columns), _of(observed, columns)
         if kind == "count":
-            return (values / batch.scale[columns]).log1p() * observed
-        return (2 * values - 1) * observed if kind == "binary" else values * observed
+            return _kept((values / batch.scale[columns]).log1p(), observed)
+        return _kept(2 * values - 1 if kind == "binary" else values, observed)
 
 
-def _of(cells: Tensor, columns: list[int]) -> Tensor:
+def _of(cells: Tensor | None, columns: list[int]) -> Tensor | None:
     """Some columns; all of them without a copy."""
-    return cells if len(columns) == cells.shape[-1] else cells[:, columns]
+    return cells if cells is None or len(columns) == cells.shape[-1] else cells[:, columns]
+
+
+def _kept(numbers: Tensor, observed: Tensor | None) -> Tensor:
+    """Zeros where nothing was observed; None says that all was."""
+    return numbers if observed is None else numbers * observed

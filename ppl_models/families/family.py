@@ -228,6 +228,11 @@ class Latent(Family):
                 gradient can be weighted (the doubly reparametrised gradient).
         """
 
+    def elbo_rows(self, batch: Dataset, noise: Float[Tensor, "draws rows noise"]) -> Float[Tensor, " rows"]:
+        """An unbiased estimate of each row's ELBO, nats in prepared units: what Pyro's estimator makes of the pair."""
+        found = self.weigh(batch, noise)
+        return found.log_likelihood.mean(0) - found.kl.sum(-1)
+
     @abstractmethod
     def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:
         """The guide's centre of z for each row."""

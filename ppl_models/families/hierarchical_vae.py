@@ -171,6 +171,7 @@ class HierarchicalVAE(vae.VAE):
     3
     """
 
+    direct = False
     model: Model
     guide: Guide
 

@@ -160,6 +160,7 @@ class SemiSupervisedVAE(LabelledVAE):
     """
 
     elbo = TraceEnum_ELBO
+    direct = False
     pair = (Model, Guide)
     shares_noise = True
     model: Model
