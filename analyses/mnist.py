@@ -11,7 +11,8 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from mnist_models import EXACT, VAES, kept, run, tables
+from mnist_models import EXACT, VAES, tables
+from mnist_parts import kept, run
 
 from ppl_models import Report, compare
 from ppl_models.cli import OutputDir, Quick, Seed, script

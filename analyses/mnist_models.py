@@ -1,14 +1,11 @@
 """The rows and the models of ``mnist.py``: networks as published, and the ingredients that are added one at a time."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 
 import ppl_models as ppl
 from ppl_models.datasets import Dataset, Schema, image_table, prepare_split, read_packed_bits
-from ppl_models.evaluation import Density, load_density, save_density
-from ppl_models.inference import Fit, Gradient, NaturalGradient, Objective, bounds_by_draws
+from ppl_models.inference import Fit, Gradient, NaturalGradient, Objective
 from ppl_models.nn import Dense, Network
 
 KINGMA, BURDA = Dense((400,), activation="relu"), Dense((200, 200), activation="tanh")
@@ -76,23 +73,3 @@ def fit(name: str, rows: list[Dataset], *, seed: int, quick: bool) -> Fit:
     steps = 20 if quick or batches else 400
     method = NaturalGradient(starts=2, restarts=1, steps=steps, tolerance=1e-4, **batches)
     return ppl.fit(EXACT[name](rows[0].schema), rows[0], seed=seed, method=method)
-
-
-def run(name: str, rows: list[Dataset], *, place: Path, seed: int, quick: bool) -> None:
-    """Fit and score a model, and keep what it came to: the densities first, then the facts that say all is there."""
-    found, started = fit(name, rows, seed=seed, quick=quick), perf_counter()
-    draws = VAES[name].scored if name in VAES else ()
-    draws = draws[:1] if quick else draws
-    bounds = bounds_by_draws(found.family, rows[2], seed=seed, draws=draws) if draws else {}
-    for number, density in (bounds or {0: ppl.log_density(found.family, rows[2])}).items():
-        save_density(density, place / f"{number}.npz")
-    facts = {"train_elbo": found.elbo, "fit_s": round(found.seconds), "score_s": round(perf_counter() - started)}
-    found.history.to_csv(place / "history.csv", index=False)
-    place.joinpath("facts.json").write_text(json.dumps(facts | {"end": found.stop}))
-
-
-def kept(name: str, place: Path) -> tuple[dict[str, Density], dict[str, object]]:
-    """The densities of a model by name and number of draws, and its facts."""
-    files = sorted(place.glob("*.npz"), key=lambda file: int(file.stem))
-    named = {f"{name} | {file.stem} draws" if file.stem != "0" else name: load_density(file) for file in files}
-    return named, json.loads(place.joinpath("facts.json").read_text())
