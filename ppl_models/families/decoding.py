@@ -59,6 +59,9 @@ class Model(nn.Module):
             shift: from 0 to 1, what is added to the levels of dequantised columns; ½ if None.
         """
         hidden = self.decoder(z)
+        if not self.shifts:
+            yield from ((head, head(hidden)) for head in self.heads)
+            return
         shift = hidden.new_full((self.shifts,), 0.5) if shift is None else shift
         parts = iter(shift.split([head.shifts for head in self.heads if getattr(head, "shifts", 0)], -1))
         for head in self.heads:

@@ -164,8 +164,10 @@ class VAE(Decoding, Amortised):
         if not self.direct or self.prior_kind.kind != "normal" or self.guide_kind.endswith("flow"):
             return super().elbo_rows(batch, noise)
         posterior = self.guide.posterior(batch)
-        kl = closed_form_kl(posterior, self.model.prior())
-        return self.model.log_likelihood(batch, *self._place(posterior, noise)).mean(0) - kl.sum(-1)
+        z, shift = self._place(posterior, noise)
+        seen = (z[0], None if shift is None else shift[0]) if len(z) == 1 else (z, shift)
+        log_likelihood = self.model.log_likelihood(batch, *seen).reshape(len(z), -1).mean(0)
+        return log_likelihood - self.guide.answer.kl_from_standard(posterior).sum(-1)
 
     def _place(self, posterior: dist.Distribution, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """z and the shifts; the same noise for every row where it has no rows of its own."""
