@@ -12,6 +12,7 @@ from scipy.stats import binom
 from scripts import analysis
 
 from ppl_models import Mixture, fit, load, prepare
+from ppl_models.errors import InputError
 from ppl_models.inference import NaturalGradient, log_density
 from ppl_models.inference.answers import rows_like
 
@@ -97,6 +98,14 @@ def test_images_of_one_face_at_other_places_come_to_lie_over_one_another(images_
     found = images_module.registered(np.stack(shifted))
     middle = found[:, 14:50, 14:50]
     np.testing.assert_array_equal(middle, np.broadcast_to(middle[0], middle.shape))
+
+
+@pytest.mark.parametrize("keep", [np.save, np.savez, lambda file, images: file.write(b"no array")])
+def test_a_file_without_pairs_of_faces_is_refused(images_module, tmp_path, keep):
+    with (tmp_path / "faces.npz").open("wb") as file:
+        keep(file, np.zeros((3, 64, 64)))
+    with pytest.raises(InputError, match=r"faces\.npz: expected 64 by 64 images, neutral and smiling, in an npz, got"):
+        images_module.pairs(tmp_path / "faces.npz")
 
 
 def test_the_strength_chosen_is_the_least_that_is_enough_for_training_people(tables_module):
