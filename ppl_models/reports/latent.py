@@ -31,7 +31,7 @@ def code_planes(
         classes: codes of the rows' classes; no model has to know them.
         names: of the classes.
     """
-    figure, axes = panels(len(codes), columns=3, height=2.5)
+    figure, axes = panels(len(codes), columns=3, height=3.1)
     shades = np.array([colour(position) for position in range(len(names))])
     for one, (name, places) in zip(axes, codes.items(), strict=True):
         reach = MARGIN * max(float(np.abs(places).max()), RADIUS)
