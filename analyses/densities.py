@@ -11,12 +11,11 @@ import ppl_models as ppl
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Prepared, Table, prepare_split
 from ppl_models.inference import Fit, Gradient
+from ppl_models.nn import Dense
 from ppl_models.reports import check_section, comparison_section, sample_section
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
-SIZES, REPLICATES = (1, 2, 3, 4, 6, 8, 12, 20), 200
-FOLDER = Path("results/densities")
-
+SIZES, REPLICATES, FOLDER = (1, 2, 3, 4, 6, 8, 12, 20), 200, Path("results/densities")
 Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
 Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
 
@@ -34,7 +33,8 @@ def fit_all(table: Table, parts: Prepared, *, seed: int, quick: bool) -> dict[st
         tried = [ppl.fit(make(size), train, seed=seed) for size in SIZES[: 3 if quick else None] if size < len(train)]
         best = max(tried, key=lambda found: found.elbo)
         fits[f"{name} of {best.family.classes}"] = best
-    shape = {"latent": min(max(len(schema.columns) // 2, 2), 8), "hidden": (256,) if schema.image_shape else (64, 64)}
+    shape = {"latent": min(max(len(schema.columns) // 2, 2), 8)}
+    shape["network"] = Dense((256,) if schema.image_shape else (64, 64))
     for name, family in {"VAE": ppl.VAE(schema, **shape), "autoencoder": ppl.Autoencoder(schema, **shape)}.items():
         fits[name] = ppl.fit(family, train, parts.validation, seed=seed, method=Gradient(steps=200 if quick else 2000))
     return fits

@@ -70,9 +70,9 @@ def bounds_by_draws(family: Amortised, data: Dataset, *, seed: int = 0, draws: S
         InputError: rows of another preparation, no number, or one below 1.
     """
     family.require(data)
-    at_least_one(**{f"draws {number}": number for number in draws})
     if not draws:
         raise InputError("draws: expected one or more numbers of draws, got none")
+    at_least_one(draws=min(draws))
     noise = noise_of(family, data, seed=seed, draws=max(draws))
     bounds = {number: _Bound(number) for number in draws}
     with pyro.validation_enabled(False):
