@@ -239,3 +239,16 @@ def test_lists_will_do_for_widths():
         assert Convolutional([4], [3]) == Convolutional((4,), (3,))
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("name", ["digits_binary", "digits"])
+def test_the_encoder_sees_pixels_less_their_training_mean_and_nothing_of_missing_ones(name):
+    rows = rows_of(name, 150, 0.2)
+    family = VAE(rows.schema, latent=1)
+    family.adopt(rows)
+    seen = family.guide.encoder.inputs(rows, torch.float64)
+    highest = torch.tensor([column.cardinality - 1 for column in rows.schema.columns])
+    level = rows.values / highest if name == "digits_binary" else 2 * rows.values / highest - 1
+    means = torch.where(rows.observed, level, torch.nan).nanmean(0)
+    expected = torch.where(rows.observed, level - means, 0.0)
+    torch.testing.assert_close(seen, expected, rtol=0, atol=1e-6)

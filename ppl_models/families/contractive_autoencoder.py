@@ -3,7 +3,7 @@
     Ω(x) = λ ‖∂h(x) / ∂x‖²      the squared Frobenius norm of the Jacobian of the code h = encoder(x)
 
 Model, guide, sites and shapes are the autoencoder's; training adds Ω of each row to its loss, and no reported number
-does. x is the row as the encoder sees it: standardised, binary cells as −1 and 1. With one hidden layer or none the
+does. x is the row as the encoder sees it: standardised, binary cells less a share. With one hidden layer or none the
 norm has a closed form; for deeper networks the Jacobian itself is taken by automatic differentiation. Limits: those of
 the autoencoder; λ is in nats, so it means less for wide rows; and no batch norm, under which a row's code moves with
 the other rows. Reference: Rifai, Vincent, Muller, Glorot and Bengio

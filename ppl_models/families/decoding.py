@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import DecoderLikelihoods, GreyLevels, assemble, seeded
 from ppl_models.errors import InputError
+from ppl_models.families.encoder import Encoder
 from ppl_models.families.family import Draws, Latent, weighted_rows
 from ppl_models.nn import Dense, Network
 
@@ -148,8 +149,11 @@ class Decoding(Latent):
         self.likelihoods.check(train)
 
     def adopt(self, train: Dataset) -> None:
-        """Take over the preparation, and tell it to the heads that need it."""
+        """Take over the preparation, and tell it to the encoders and the heads that need it."""
         super().adopt(train)
+        for module in self.guide.modules():
+            if isinstance(module, Encoder):
+                module.adopt(train)
         for head in self.model.heads:
             if hasattr(head, "adopt"):
                 head.adopt(train.loc, train.scale)

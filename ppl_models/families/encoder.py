@@ -11,8 +11,9 @@ from ppl_models.nn import Network
 class Encoder(nn.Module):
     """A batch's cells as numbers, and a network over them.
 
-    Real and positive columns enter standardised, counts as log(1 + x / mean), binary ones as −1 and 1, categories as
-    indicators, or, in an image, as a grey level from −1 to 1; a missing cell enters as zeros.
+    Real and positive columns enter standardised, counts as log(1 + x / mean), binary ones less their training share, so
+    that a pixel that is always off moves no weight, categories as indicators, or, in an image, as a grey level from −1
+    to 1 less its training mean; a missing cell enters as zeros.
 
     Args:
         schema: what the columns are.
@@ -22,6 +23,7 @@ class Encoder(nn.Module):
 
     def __init__(self, schema: Schema, network: Network, conditions: int = 0) -> None:
         super().__init__()
+        self.schema = schema
         self.hide = network.hide
         self.groups = [(kind, list(schema.of_kind(kind))) for kind in ("real", "positive", "count", "binary")]
         self.categorical = [(index, schema.columns[index].cardinality) for index in schema.of_kind("categorical")]
@@ -30,6 +32,17 @@ class Encoder(nn.Module):
         self.numbers = sum(len(columns) for _, columns in self.groups) + indicators
         self.network = network.encoder(self.numbers, conditions, schema.image_shape)
         self.width = self.network.width
+        self.register_buffer("shares", torch.full((len(schema.of_kind("binary")),), 0.5))
+        self.register_buffer("grey_means", torch.zeros(len(self.categorical) if self.grey else 0))
+
+    def adopt(self, train: Dataset) -> None:
+        """Take over what binary columns and grey levels are on average in the training rows."""
+        seen = train.observed.sum(0).clamp(min=1)
+        means = (train.values * train.observed).sum(0) / seen
+        self.shares = means[list(self.schema.of_kind("binary"))].to(self.shares)
+        if self.grey:
+            columns = [index for index, _ in self.categorical]
+            self.grey_means = (2 * means[columns] / self._highest(train) - 1).to(self.grey_means)
 
     def forward(
         self, batch: Dataset, dtype: torch.dtype, condition: Float[Tensor, "*draws rows conditions"] | None = None
@@ -44,11 +57,8 @@ class Encoder(nn.Module):
         """What the network gets to see of each row; less than all of it in training, where the network hides cells."""
         observed = None if batch.complete else batch.observed
         if self.training and self.hide > 0:
-            observed = (
-                batch.observed
-                * (torch.rand(batch.observed.shape, device=batch.observed.device) >= self.hide)
-                / (1 - self.hide)
-            )
+            shown = torch.rand(batch.observed.shape, device=batch.observed.device) >= self.hide
+            observed = batch.observed * shown / (1 - self.hide)
         parts = [self._numbers(kind, columns, batch, observed) for kind, columns in self.groups if columns]
         parts += [self._category(batch.values[:, index], size, _of(observed, [index])) for index, size in self._single]
         if self.grey and self.categorical:
@@ -66,14 +76,17 @@ class Encoder(nn.Module):
     def _levels(self, batch: Dataset, observed: Tensor | None) -> Tensor:
         """Grey levels from −1 to 1."""
         columns = [index for index, _ in self.categorical]
-        highest = batch.values.new_tensor([size - 1 for _, size in self.categorical])
-        return _kept(2 * batch.values[:, columns] / highest - 1, _of(observed, columns))
+        levels = 2 * batch.values[:, columns] / self._highest(batch) - 1
+        return _kept(levels - self.grey_means.to(levels), _of(observed, columns))
+
+    def _highest(self, batch: Dataset) -> Float[Tensor, " levels"]:
+        return batch.values.new_tensor([size - 1 for _, size in self.categorical])
 
     def _numbers(self, kind: str, columns: list[int], batch: Dataset, observed: Tensor | None) -> Tensor:
         values, observed = _of(batch.values, columns), _of(observed, columns)
         if kind == "count":
             return _kept((values / batch.scale[columns]).log1p(), observed)
-        return _kept(2 * values - 1 if kind == "binary" else values, observed)
+        return _kept(values - self.shares.to(values) if kind == "binary" else values, observed)
 
 
 def _of(cells: Tensor | None, columns: list[int]) -> Tensor | None:
