@@ -86,8 +86,9 @@ class NegativeBinomialHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> dist.Distribution:
         """(..., width) to a distribution over (..., D)."""
+        dispersion = bounded_exp(self.log_dispersion)
         log_mean = self.unit.log() + self.log_mean(hidden)
-        return dist.NegativeBinomial(bounded_exp(self.log_dispersion), logits=log_mean - self.log_dispersion)
+        return dist.NegativeBinomial(dispersion, logits=log_mean - dispersion.log())
 
 
 class BernoulliHead(nn.Module):
