@@ -54,7 +54,6 @@ class Autoencoder(Decoding):
         prior = NormalPrior(self.latent)
         self.model = Model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
         self.guide = Guide(self.schema, self.latent, network=network, shifts=self.model.shifts)
-        self.eval()  # only a training step hides cells or standardises over its batch
 
     @property
     def noise(self) -> int:

@@ -48,7 +48,8 @@ class Model(nn.Module):
         self.prior = prior
         self.decoder = network.decoder(latent, schema.image_shape)
         self.heads = likelihoods.heads(schema, self.decoder.output)
-        self.shifts = sum(getattr(head, "shifts", 0) for head in self.heads)
+        self.sizes = [getattr(head, "shifts", 0) for head in self.heads]
+        self.shifts = sum(self.sizes)
 
     def likelihoods(
         self, z: Float[Tensor, "*batch latent"], shift: Float[Tensor, "*shifted shifts"] | None = None
@@ -64,9 +65,12 @@ class Model(nn.Module):
             yield from ((head, head(hidden)) for head in self.heads)
             return
         shift = hidden.new_full((self.shifts,), 0.5) if shift is None else shift
-        parts = iter(shift.split([head.shifts for head in self.heads if getattr(head, "shifts", 0)], -1))
-        for head in self.heads:
-            yield head, head(hidden, next(parts)) if getattr(head, "shifts", 0) else head(hidden)
+        for head, size, part in zip(self.heads, self.sizes, shift.split(self.sizes, -1), strict=True):
+            yield head, head(hidden, part) if size else head(hidden)
+
+    def sample_cells(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch columns"]:
+        """A draw of the columns given z, prepared units."""
+        return assemble({head.columns: cells.sample().double() for head, cells in self.likelihoods(z)})
 
     def log_likelihood(
         self, batch: Dataset, z: Float[Tensor, "*draws rows latent"], shift: Tensor | None = None
@@ -126,12 +130,18 @@ class Decoding(Latent):
         self.latent, self.likelihoods = latent, likelihoods
         with seeded(0):
             self.build(network)
+        self.eval()  # only a training step hides cells or standardises over its batch
         self.model.to(dtype)
         self.guide.to(dtype)
 
     def build(self, network: Network) -> None:
         """Make ``self.model`` and ``self.guide``."""
         raise NotImplementedError
+
+    @property
+    def shifts(self) -> int:
+        """Uniform shifts of a row: one for each dequantised column."""
+        return len(self.schema.of_kind("categorical")) if self.likelihoods.levels == "dequantised-normal" else 0
 
     @property
     def cells(self) -> int:
@@ -181,9 +191,7 @@ class Decoding(Latent):
 
     def draw(self, rows: int) -> Draws:
         """Rows from the prior through the decoder."""
-        z = self.model.prior().sample((rows,))
-        cells = {head.columns: cells.sample().double() for head, cells in self.model.likelihoods(z)}
-        return Draws(assemble(cells))
+        return Draws(self.model.sample_cells(self.model.prior().sample((rows,))))
 
     @property
     def dtype(self) -> torch.dtype:

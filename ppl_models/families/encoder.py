@@ -31,6 +31,7 @@ class Encoder(nn.Module):
         indicators = len(self.categorical) if self.grey else sum(size for _, size in self.categorical)
         self.numbers = sum(len(columns) for _, columns in self.groups) + indicators
         self.network = network.encoder(self.numbers, conditions, schema.image_shape)
+        self.entering = self.numbers + conditions  # numbers that the network takes
         self.width = self.network.width
         self.register_buffer("shares", torch.full((len(schema.of_kind("binary")),), 0.5))
         self.register_buffer("grey_means", torch.zeros(len(self.categorical) if self.grey else 0))

@@ -37,7 +37,7 @@ from torch.func import functional_call
 import ppl_models.families.decoding as decoding
 import ppl_models.families.vae as vae
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.distributions import GuideKind, assemble, closed_form_kl, make_answer, make_prior
+from ppl_models.distributions import GuideKind, closed_form_kl, make_answer, make_prior
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families.decoding import by_rows, sample_shift
 from ppl_models.families.family import Draws, Weighed, weighted_rows
@@ -193,13 +193,11 @@ class HierarchicalVAE(vae.VAE):
     def build(self, network: Network) -> None:
         """The guide's and the model's top layers, then the lower ones."""
         (top, latent), kind = self.layers, self.guide_kind
-        shifts = len(self.schema.of_kind("categorical")) if self.likelihoods.levels == "dequantised-normal" else 0
-        self.guide = Guide(self.schema, top, network=network, kind=kind, shifts=shifts)
+        self.guide = Guide(self.schema, top, network=network, kind=kind, shifts=self.shifts)
         self.guide.below = Below(self.guide.encoder.width + top, latent, layer=self.layer, kind=kind)
         prior = make_prior(self.prior_kind, top, self.guide.encoder.numbers, self.guide.at)
         self.model = Model(self.schema, latent, network=network, likelihoods=self.likelihoods, prior=prior)
         self.model.below = Below(top, latent, layer=self.layer)
-        self.eval()  # only a training step hides cells or standardises over its batch
 
     def posterior(self, batch: Dataset) -> dist.Distribution:
         """q(z_top, z | x) of each row, the two side by side."""
@@ -234,7 +232,7 @@ class HierarchicalVAE(vae.VAE):
     def draw(self, rows: int) -> Draws:
         """Rows from the top layer's prior through both layers."""
         z = self.prior().sample((rows,))
-        return Draws(assemble({head.columns: cells.sample().double() for head, cells in self.model.likelihoods(z)}))
+        return Draws(self.model.sample_cells(z))
 
 
 def _with(hidden: Float[Tensor, "rows width"], top: Float[Tensor, "*draws rows top"]) -> Tensor:

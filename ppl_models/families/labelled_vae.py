@@ -12,7 +12,6 @@ some rows (``semi_supervised_vae.py``). The sites and shapes are those of ``deco
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 import ppl_models.families.decoding as decoding
 import ppl_models.families.vae as vae
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.distributions import DecoderLikelihoods, GuideKind, VampPrior, assemble, make_prior, seeded
+from ppl_models.distributions import DecoderLikelihoods, GuideKind, assemble
 from ppl_models.errors import InputError
 from ppl_models.families.decoding import by_rows, typical
 from ppl_models.families.family import Draws, Weighed
@@ -73,7 +72,7 @@ class LabelledVAE(vae.VAE):
     """
 
     labelled = True
-    pair: ClassVar[tuple[type[Model], type[Guide]]] = (Model, Guide)
+    pair = (Model, Guide)
     model: Model
     guide: Guide
 
@@ -82,23 +81,10 @@ class LabelledVAE(vae.VAE):
             raise InputError(f"{type(self).__name__}: expected a schema with a label, got one without")
         super().__init__(schema, latent=latent, **options)
 
-    def build(self, network: Network) -> None:
-        """As in ``VAE``, each part told the class; the rows of a VampPrior come with one."""
-        model, guide = self.pair
-        shifts = len(self.schema.of_kind("categorical")) if self.likelihoods.levels == "dequantised-normal" else 0
-        self.guide = guide(self.schema, self.latent, network=network, kind=self.guide_kind, shifts=shifts)
-        numbers = self.guide.encoder.numbers + self.schema.classes
-        prior = make_prior(self.prior_kind, self.latent, numbers, self.guide.at)
-        self.model = model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
-        self.eval()  # only a training step hides cells or standardises over its batch
-
-    def initialise(self, train: Dataset, *, seed: int) -> None:
-        """Draw all weights afresh; a VampPrior starts from training rows with their classes."""
-        decoding.Decoding.initialise(self, train, seed=seed)
-        if isinstance(self.model.prior, VampPrior):
-            told = one_hot(train.labels, self.schema.classes).to(self.dtype)
-            with seeded(seed):
-                self.model.prior.start(torch.cat([self.guide.encoder.inputs(train, self.dtype), told], -1))
+    def entering(self, batch: Dataset) -> Float[Tensor, "rows entering"]:
+        """What the encoder's network takes of each row, its class included."""
+        told = one_hot(batch.labels, self.schema.classes).to(self.dtype)
+        return torch.cat([super().entering(batch), told], -1)
 
     @property
     def class_names(self) -> tuple[object, ...]:
@@ -178,9 +164,7 @@ class LabelledVAE(vae.VAE):
 
     def _draw(self, labels: Int[Tensor, " rows"]) -> Draws:
         z = self.model.prior().sample(labels.shape)
-        told = beside(z, labels, self.schema.classes)
-        cells = {head.columns: cells.sample().double() for head, cells in self.model.likelihoods(told)}
-        return Draws(assemble(cells), labels)
+        return Draws(self.model.sample_cells(beside(z, labels, self.schema.classes)), labels)
 
 
 def beside(z: Float[Tensor, "*batch latent"], labels: Int[Tensor, "*_"], classes: int) -> Tensor:

@@ -12,7 +12,7 @@ known. References: Kingma and Welling (2014), Auto-encoding variational Bayes, h
 Grosse and Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519.
 """
 
-from typing import get_args
+from typing import ClassVar, get_args
 
 import pyro
 import pyro.distributions as dist
@@ -99,6 +99,7 @@ class VAE(Decoding, Amortised):
     2
     """
 
+    pair: ClassVar[tuple[type[nn.Module], type[nn.Module]]] = (Model, Guide)
     guide: Guide
     direct = True  # whether z is one layer, of one class
 
@@ -122,18 +123,21 @@ class VAE(Decoding, Amortised):
 
     def build(self, network: Network) -> None:
         """The guide first, since a VampPrior asks it."""
-        shifts = len(self.schema.of_kind("categorical")) if self.likelihoods.levels == "dequantised-normal" else 0
-        self.guide = Guide(self.schema, self.latent, network=network, kind=self.guide_kind, shifts=shifts)
-        prior = make_prior(self.prior_kind, self.latent, self.guide.encoder.numbers, self.guide.at)
-        self.model = Model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
-        self.eval()  # only a training step hides cells or standardises over its batch
+        model, guide = self.pair
+        self.guide = guide(self.schema, self.latent, network=network, kind=self.guide_kind, shifts=self.shifts)
+        prior = make_prior(self.prior_kind, self.latent, self.guide.encoder.entering, self.guide.at)
+        self.model = model(self.schema, self.latent, network=network, likelihoods=self.likelihoods, prior=prior)
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Draw all weights afresh; a VampPrior starts from training rows."""
         super().initialise(train, seed=seed)
         if isinstance(self.model.prior, VampPrior):
             with seeded(seed):
-                self.model.prior.start(self.guide.encoder.inputs(train, self.dtype))
+                self.model.prior.start(self.entering(train))
+
+    def entering(self, batch: Dataset) -> Float[Tensor, "rows entering"]:
+        """What the encoder's network takes of each row."""
+        return self.guide.encoder.inputs(batch, self.dtype)
 
     def posterior(self, batch: Dataset) -> dist.Distribution:
         """q(z | x) of each row."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.distributions import assemble, seeded
+from ppl_models.distributions import seeded
 from ppl_models.distributions.grey_levels import GreyLevels
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Family, LabelledVAE
@@ -130,11 +130,7 @@ def require_decoder(family: Family, what: str) -> None:
 
 def draw_rows(family: Decoding, points: Float[Tensor, "*batch told"]) -> Float[Tensor, "*batch columns"]:
     """A row drawn given what the decoder is told at each point, prepared units, under torch's current random state."""
-
-    def drawn(part: Tensor) -> Tensor:
-        return assemble({head.columns: cells.sample().double() for head, cells in family.model.likelihoods(part)})
-
-    return in_blocks(family, points.to(family.dtype), decoded=drawn)
+    return in_blocks(family, points.to(family.dtype), decoded=family.model.sample_cells)
 
 
 def told_points(

@@ -33,6 +33,7 @@ from ppl_models.families import Amortised, LabelledVAE
 from ppl_models.families.labelled_vae import beside
 from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.decoded import draw_rows, require_decoder
+from ppl_models.inference.density import facts_of
 from ppl_models.inference.proposals import Proposals, base_noise, propose, rows_to_propose_for
 
 
@@ -106,14 +107,11 @@ def conditional_estimate(family: Amortised, data: Dataset, known: Dataset, *, se
     return Density(
         np.concatenate(values) + (data.log_scale - known.log_scale).cpu().numpy(),
         "estimate",
-        data.checksum,
-        data.schema.names,
-        data.schema.discrete,
+        **facts_of(family, data),
         draws=draws,
         monte_carlo_se=np.concatenate(errors),
         khat=np.concatenate(khat),
         mean_se=spread / len(data),
-        given=family.given,
     )
 
 
