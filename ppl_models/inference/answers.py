@@ -16,8 +16,9 @@ from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, tail_probability
 from ppl_models.families import Amortised, ClassProduct, Exact, Family, LabelledVAE
 from ppl_models.inference.chunks import chunks_of
-from ppl_models.inference.density import CELLS_AT_ONCE, CELLS_IN_MEMORY, log_density, noise_of, rows_at_once
+from ppl_models.inference.density import CELLS_AT_ONCE, log_density
 from ppl_models.inference.inpainting import conditional_estimate
+from ppl_models.inference.weights import draws_at_once, noise_of, rows_at_once
 
 
 def require_conjugate(family: Family, what: str) -> None:
@@ -77,7 +78,7 @@ def _weighed_classes(family: LabelledVAE, data: Dataset, *, seed: int, draws: in
     noise, found = noise_of(family, data, seed=seed, draws=draws), []
     with pyro.validation_enabled(False):
         for batch in chunks_of(data, rows_at_once(family, draws)):
-            blocks = noise.split(max(1, CELLS_IN_MEMORY // (family.cells * len(batch))))
+            blocks = noise.split(draws_at_once(family, len(batch)))
             sums = [family.log_class_weights(batch, block).logsumexp(0) for block in blocks]
             found.append(torch.stack(sums).logsumexp(0).softmax(0).T)
     return found

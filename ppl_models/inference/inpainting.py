@@ -34,7 +34,7 @@ from ppl_models.families.labelled_vae import beside
 from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.decoded import draw_rows, require_decoder
 from ppl_models.inference.density import facts_of
-from ppl_models.inference.proposals import Proposals, base_noise, propose, rows_to_propose_for
+from ppl_models.inference.proposals import BaseNoise, Proposals, base_noise, propose, rows_to_propose_for
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def conditional_estimate(family: Amortised, data: Dataset, known: Dataset, *, se
     )
 
 
-def _filled(family: Amortised, batch: Dataset, noise: Float[Tensor, "_ _"], draws: int) -> MissingDraws:
+def _filled(family: Amortised, batch: Dataset, noise: BaseNoise, draws: int) -> MissingDraws:
     """Some rows' missing cells."""
     found = _proposed(family, batch, noise)
     smoothed = smooth_weights(found.log_weights.logsumexp(1).T.cpu().numpy())
@@ -133,7 +133,7 @@ def _filled(family: Amortised, batch: Dataset, noise: Float[Tensor, "_ _"], draw
     return MissingDraws(cells, 1 / weights.square().sum(-1).cpu().numpy(), smoothed.khat)
 
 
-def _proposed(family: Amortised, batch: Dataset, noise: Float[Tensor, "_ _"]) -> Proposals:
+def _proposed(family: Amortised, batch: Dataset, noise: BaseNoise) -> Proposals:
     """Weighted points for some rows; the prior's, of equal weight, for those with nothing observed."""
     found = propose(family, batch, noise)
     empty = ~batch.observed.any(-1)
@@ -149,9 +149,7 @@ def _log_classes(family: Amortised) -> Float[Tensor, " classes"]:
     return family.log_shares if hidden else torch.zeros(1, device=family.loc.device)
 
 
-def _observed_weights(
-    family: Amortised, batch: Dataset, noise: Float[Tensor, "_ _"]
-) -> Float[np.ndarray, "draws rows"]:
+def _observed_weights(family: Amortised, batch: Dataset, noise: BaseNoise) -> Float[np.ndarray, "draws rows"]:
     """Log importance weights; 0 for rows with nothing observed, whose log p is 0 without a draw."""
     weights = propose(family, batch, noise).log_weights.logsumexp(1)
     return torch.where(batch.observed.any(-1), weights, 0.0).cpu().numpy()

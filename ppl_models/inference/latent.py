@@ -19,7 +19,7 @@ from ppl_models.distributions.amortised import StandardNormal
 from ppl_models.errors import InputError
 from ppl_models.families import Amortised, Family, LabelledVAE, Latent
 from ppl_models.inference.chunks import chunks_of
-from ppl_models.inference.density import CELLS_IN_MEMORY
+from ppl_models.inference.weights import CELLS_IN_MEMORY
 
 Codes = pd.DataFrame | Float[np.ndarray, "*batch latent"]
 Labels = Int[np.ndarray, "*batch"] | int

@@ -22,8 +22,8 @@ from ppl_models.errors import InputError
 from ppl_models.evaluation import active_units, aggregate_information, representation
 from ppl_models.families import Amortised, Family
 from ppl_models.inference.chunks import chunks_of
-from ppl_models.inference.density import CELLS_IN_MEMORY, noise_of
 from ppl_models.inference.latent import encode
+from ppl_models.inference.weights import CELLS_IN_MEMORY, noise_of
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,54 @@
-"""Proposals of z for rows with cells missing: the guide's answers to noise that is fitted to each row.
+"""Proposals of z fitted to each row: the guide's answers to noise that is drawn where the row wants it.
 
-The guide saw few rows with these cells missing, and its q(z | observed) is mostly too narrow or beside the point: then
-importance weights are carried by a few draws. So the noise that it answers to is moved. In two rounds of trial draws,
-the noise's weighted mean and variance are found for each row,
+One guide answers for all rows, and for some of them badly (Cremer, Li and Duvenaud 2018, Inference suboptimality in
+variational autoencoders, https://arxiv.org/abs/1801.03558); of rows with cells missing it saw few. Then a few draws
+carry all importance weight. So Normal(0, I) in front of the guide gives way, row by row, to
 
-    noise ~ ½ Normal(loc, diag scale²) + ½ Normal(loc, diag (1.5 scale)²)
+    r(ε) = 9/10 t_20(ε; loc, S) + 1/10 Normal(ε; 0, I)
 
-takes the place of Normal(0, I) in front of the guide, and the weights are corrected by the ratio of the two densities.
-Trials that are worth few draws are believed little: they count as their effective number against as many draws from
-Normal(0, I) as z has dimensions. The wide half keeps the weights' tail light. The draws that count are fresh ones, so
-that the mean of their weights estimates p(observed) without bias, as it does without any fitting.
+with loc and S of the row's best Normal (``row_normals.py``). The weights are those of the law that proposed,
 
-References: Cappé, Guillin, Marin and Robert (2004), Population Monte Carlo, https://doi.org/10.1198/106186004X12803;
-Hesterberg (1995), Weighted average importance sampling and defensive mixture distributions,
-https://doi.org/10.1080/00401706.1995.10484303.
+    log p(x, z(ε)) − log q(z(ε) | x) + log Normal(ε; 0, I) − log r(ε)
+
+so that their mean estimates p(x) without bias wherever loc and S are, and its log bounds log p(x) from below. Neither
+the t's tails nor the guide's own tenth let a weight grow without end that did not under the guide: the defence against
+a Normal that misses something (Hesterberg 1995, Weighted average importance sampling and defensive mixture
+distributions, https://doi.org/10.1080/00401706.1995.10484303).
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.distributions import Chi2
 
 from ppl_models.datasets import Dataset
 from ppl_models.families import Amortised, LabelledVAE
-from ppl_models.inference.density import CELLS_IN_MEMORY, rows_at_once
+from ppl_models.inference.row_normals import RowNormals, fit_normals
+from ppl_models.inference.weights import CELLS_IN_MEMORY, draws_at_once, rows_at_once
 
-ROUNDS = 2
-TRIALS = 300  # draws of a round
-WIDE = 1.5
+FREEDOM = 20.0
+OWN = 0.1  # share of draws from Normal(0, I)
+ROUNDS, PAIRS = 3, 2  # of the fit's averages
+
+
+@dataclass(frozen=True)
+class BaseNoise:
+    """The random numbers of all rows.
+
+    Attributes:
+        normals: standard normals.
+        stretch: what makes them Student's t.
+        own: whether a draw is the guide's own.
+        pairs: standard normals for the fit.
+    """
+
+    normals: Float[Tensor, "draws noise"]
+    stretch: Float[Tensor, "draws 1"]
+    own: Bool[Tensor, "draws 1"]
+    pairs: Float[Tensor, "rounds pairs latent"]
 
 
 @dataclass(frozen=True)
@@ -45,17 +64,23 @@ class Proposals:
     log_weights: Float[Tensor, "proposals classes rows"]
 
 
-def base_noise(family: Amortised, proposals: int) -> Float[Tensor, "draws noise"]:
-    """The standard normals that ``propose`` takes for all rows, trials included, under torch's random state."""
-    return torch.randn(ROUNDS * TRIALS + proposals, family.noise + 1, dtype=torch.float64).to(family.loc.device)
+def base_noise(family: Amortised, proposals: int) -> BaseNoise:
+    """The random numbers that ``propose`` takes for all rows, under torch's random state."""
+    device, wide = family.loc.device, {"dtype": torch.float64}
+    return BaseNoise(
+        torch.randn(proposals, family.noise, **wide).to(device),
+        (FREEDOM / Chi2(torch.tensor(FREEDOM, **wide)).sample((proposals, 1))).sqrt().to(device),
+        (torch.rand(proposals, 1, **wide) < OWN).to(device),
+        torch.randn(ROUNDS, PAIRS, family.latent, **wide).to(device),
+    )
 
 
 def rows_to_propose_for(family: Amortised, proposals: int) -> int:
-    """Rows whose proposals fit into memory at once."""
-    return rows_at_once(family, max(proposals, TRIALS))
+    """Rows whose proposals, and whose Hessians, fit into memory at once."""
+    return min(rows_at_once(family, proposals), max(1, CELLS_IN_MEMORY // (family.cells * family.latent)))
 
 
-def propose(family: Amortised, batch: Dataset, noise: Float[Tensor, "draws noise"]) -> Proposals:
+def propose(family: Amortised, batch: Dataset, noise: BaseNoise) -> Proposals:
     """Points for each row, fitted to its observed cells, and their weights; labels of a hidden class are not used.
 
     Args:
@@ -63,48 +88,37 @@ def propose(family: Amortised, batch: Dataset, noise: Float[Tensor, "draws noise
         batch: prepared rows, as many as ``rows_to_propose_for`` at the most.
         noise: what ``base_noise`` gave.
     """
-    *trials, last = noise.split([TRIALS] * ROUNDS + [len(noise) - ROUNDS * TRIALS])
-    loc = noise.new_zeros(len(batch), family.latent)
-    scale = torch.ones_like(loc)
-    for trial in trials:
-        placed, log_ratio = _placed(trial, loc, scale)
-        log_weights = _weighed(family, batch, placed).log_weights.logsumexp(1) + log_ratio
-        loc, scale = _fitted(placed[..., : family.latent], log_weights)
-    placed, log_ratio = _placed(last, loc, scale)
-    found = _weighed(family, batch, placed)
-    return Proposals(found.z, found.log_weights + log_ratio[:, None])
+    fitted = _fitted(family, batch, noise.pairs)
+    latent, others = noise.normals.split([family.latent, family.noise - family.latent], -1)
+    placed = torch.where(noise.own[..., None], latent[:, None], fitted.at(latent * noise.stretch))
+    found = _weighed(family, batch, torch.cat([placed, others[:, None].expand(-1, len(batch), -1)], -1))
+    return Proposals(found.z, found.log_weights + _log_ratio(fitted, placed)[:, None])
 
 
-def _placed(
-    noise: Float[Tensor, "draws _"], loc: Float[Tensor, "rows latent"], scale: Float[Tensor, "rows latent"]
-) -> tuple[Float[Tensor, "draws rows noise"], Float[Tensor, "draws rows"]]:
-    """Noise where a row wants it, near or wide by the last number, and log Normal(0, I) less its log density there."""
-    latent = loc.shape[-1]
-    offset = noise[:, :latent] * torch.where(noise[:, -1:] > 0, WIDE, 1.0)
-    squares = offset.square().sum(-1)
-    parts = torch.stack([-squares / 2, -squares / (2 * WIDE**2) - latent * math.log(WIDE)])
-    moved = loc + scale * offset[:, None]
-    log_ratio = -moved.square().sum(-1) / 2 - (parts.logsumexp(0) - math.log(2))[:, None] + scale.log().sum(-1)
-    others = noise[:, None, latent:-1].expand(-1, len(loc), -1)
-    return torch.cat([moved, others], -1), log_ratio
+def _fitted(family: Amortised, batch: Dataset, pairs: Float[Tensor, "rounds pairs latent"]) -> RowNormals:
+    """The Normal of each row's noise, uniform shifts held at their middle."""
+
+    def log_target(points: Float[Tensor, "draws rows latent"]) -> Float[Tensor, "draws rows"]:
+        middle = points.new_zeros(*points.shape[:-1], family.noise - family.latent)
+        found = _answered(family, batch, torch.cat([points, middle], -1))
+        return found.log_weights.logsumexp(1) - points.square().sum(-1) / 2
+
+    return fit_normals(log_target, pairs.new_zeros(len(batch), family.latent), pairs)
 
 
-def _fitted(
-    placed: Float[Tensor, "draws rows latent"], log_weights: Float[Tensor, "draws rows"]
-) -> tuple[Float[Tensor, "rows latent"], Float[Tensor, "rows latent"]]:
-    """Weighted means and scales of the noise, drawn to 0 and 1 where few draws carry the weight."""
-    weights = log_weights.softmax(0).nan_to_num(1 / len(placed))
-    worth = 1 / weights.square().sum(0)
-    trust = (worth / (worth + placed.shape[-1]))[:, None]
-    mean = torch.einsum("kr,krl->rl", weights, placed)
-    variance = torch.einsum("kr,krl->rl", weights, (placed - mean).square())
-    return trust * mean, (trust * variance + 1 - trust).sqrt()
+def _log_ratio(fitted: RowNormals, placed: Float[Tensor, "draws rows latent"]) -> Float[Tensor, "draws rows"]:
+    """log Normal(0, I) less the log density that placed each row's noise."""
+    latent = placed.shape[-1]
+    own = -placed.square().sum(-1) / 2
+    squares = fitted.offset(placed).square().sum(-1)
+    constant = math.lgamma((FREEDOM + latent) / 2) - math.lgamma(FREEDOM / 2) - latent / 2 * math.log(FREEDOM / 2)
+    student = constant - torch.linalg.slogdet(fitted.root)[1] - (FREEDOM + latent) / 2 * (squares / FREEDOM).log1p()
+    return own - torch.logaddexp(student + math.log(1 - OWN), own + math.log(OWN))
 
 
 def _weighed(family: Amortised, batch: Dataset, noise: Float[Tensor, "draws rows noise"]) -> Proposals:
     """The guide's answers with their weights, in blocks of draws that fit into memory at once."""
-    block = max(1, CELLS_IN_MEMORY // (family.cells * len(batch)))
-    found = [_answered(family, batch, part) for part in noise.split(block)]
+    found = [_answered(family, batch, part) for part in noise.split(draws_at_once(family, len(batch)))]
     return Proposals(torch.cat([each.z for each in found]), torch.cat([each.log_weights for each in found]))
 
 
