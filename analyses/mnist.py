@@ -11,13 +11,16 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from mnist_models import EXACT, VAES, tables
+from mnist_models import EXACT, tables
 from mnist_parts import kept, run
+from mnist_recipes import VAES
+from mnist_tables import gains
 
 from ppl_models import Report, compare
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.errors import InputError
 from ppl_models.inference import FitWarning
+from ppl_models.reports.figures import elbo_curves
 
 FOLDER = Path(__file__).parents[2] / "shared/data/mnist_static"
 NAMES = (*EXACT, *VAES)
@@ -48,10 +51,8 @@ def main(
     source, rows = tables(data, seed=seed)
     places = {name: parts / f"{rows[2].checksum[:8]}-{seed}-{quick}" / name for name in names}
     for name, place in places.items():
-        place.mkdir(parents=True, exist_ok=True)
-        if not (place / "facts.json").is_file():
-            run(name, rows, place=place, seed=seed, quick=quick)
-    found = {name: kept(name, place) for name, place in places.items()}
+        run(name, rows, place=place, seed=seed, quick=quick)
+    found = {name: kept(name, place, quick=quick) for name, place in places.items()}
     densities = {name: density for named, _ in found.values() for name, density in named.items()}
     table = compare(densities)
     best = table.iloc[0]
@@ -61,8 +62,15 @@ def main(
         report.data(f"{source}, {name}", part.checksum, len(part))
     report.table("comparison", table, caption=f"Nats per row, higher is better. {PUBLISHED}", digits=4)
     facts = pd.DataFrame({name: facts for name, (_, facts) in found.items()}).T.rename_axis("model")
-    report.table("fits", facts, caption="Training ELBO, nats per row; seconds of fitting and scoring; how it ended.")
-    print(table.to_string())
+    report.table("fits", facts, caption="Training ELBO, nats per row; seconds of fitting and of scoring; how it ended.")
+    worth = gains(densities)
+    caption = "What each VAE of the plain one's network has over it, nats per row, paired over held-out rows."
+    report.table("gains", worth, caption=caption)
+    curves = {name: pd.read_csv(places[name] / "history.csv") for name in names if name in VAES}
+    if curves:
+        told = "Training and validation ELBO over the steps; the state of the best validation is kept."
+        report.figure("curves", elbo_curves(curves), caption=told, alt="Learning curves of the VAEs.")
+    print(table.to_string(), worth.to_string(index=False), sep="\n\n")
     report.write(output_dir, seconds=perf_counter() - started)
 
 

@@ -2,9 +2,10 @@
 
 import json
 
+import pandas as pd
 from test_scripts import run
 
-NAMES = ("naive Bayes, one class", "VAE 400-40, 5 draws")
+NAMES = ("naive Bayes, one class", "VAE 400-40", "VAE 400-40, 5 draws")
 
 
 def mnist(folder, *options: object):
@@ -18,8 +19,21 @@ def test_a_model_that_is_kept_is_not_computed_again(tmp_path):
     again = mnist(tmp_path, *only, "--output-dir", tmp_path / "report")
     assert (first.returncode, again.returncode, again.stdout) == (0, 0, first.stdout)
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").rglob("*.*")}
-    facts = [json.loads(path.read_text()) for path in kept if path.name == "facts.json"]
-    assert len(facts) == 2 and all(fact["train_elbo"] < 0 for fact in facts)
+    facts = [json.loads(path.read_text()) for path in kept if path.name == "fit.json"]
+    assert len(facts) == 3 and all(fact["train_elbo"] < 0 for fact in facts)
+    worth = pd.read_csv(tmp_path / "report/tables/gains.csv")
+    assert worth["ingredient"].tolist() == ["5 draws"] * 2 and (worth["dse"] > 0).all()
+
+
+def test_a_model_cut_between_fit_and_scores_is_scored_as_it_was_fitted(tmp_path):
+    only = ("--only", NAMES[1], "--output-dir", tmp_path / "report")
+    first = mnist(tmp_path, *only)
+    for path in [*(tmp_path / "parts").rglob("*.npz"), *(tmp_path / "parts").rglob("fitted.json")]:
+        path.unlink()
+    fit = next((tmp_path / "parts").rglob("fit.json")).stat().st_mtime_ns
+    again = mnist(tmp_path, *only)
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert next((tmp_path / "parts").rglob("fit.json")).stat().st_mtime_ns == fit
 
 
 def test_an_unknown_model_is_refused_in_one_line(tmp_path):
