@@ -48,10 +48,13 @@ class Dataset:
         return self.values.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
-        part = replace(self, **{name: getattr(self, name)[rows] for name in BY_ROW})
-        if self.complete:
-            vars(part)["complete"] = True  # told, since to look through the cells of every batch takes time
-        return part
+        complete = self.complete  # asked here, since to look through the cells of every batch takes time
+        part = {name: getattr(self, name)[rows] for name in BY_ROW if not (complete and name == "observed")}
+        if not complete:
+            return replace(self, **part)
+        found = replace(self, observed=self.observed[:1].expand(len(part["values"]), -1), **part)
+        vars(found)["complete"] = True
+        return found
 
     @property
     def checksum(self) -> str:
