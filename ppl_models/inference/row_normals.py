@@ -2,13 +2,14 @@
 
 Seen from the noise ε that the guide answers to, a row's posterior is π(ε) ∝ w(ε) Normal(ε; 0, I), where w are the
 importance weights: Normal(0, I) itself where the guide is right. Its mode is climbed to with step halving, each
-direction by the size of its curvature; then loc and S are brought to the Normal of least KL(Normal ‖ π) by averages of
-gradient and Hessian over a few of its draws (the theorems of Bonnet and Price; Opper and Archambeau 2009, The
-variational Gaussian approximation revisited, https://doi.org/10.1162/neco.2008.08-07-592):
+direction by the size of its curvature; then loc and S are brought to the Normal of least KL(Normal ‖ π), where
 
-    S⁻¹ = E[−∇² log π],     loc ← loc + S E[∇ log π]
+    S⁻¹ = E[−∇² log π],     E[∇ log π] = 0
 
-All rows take each step together. Limit: of several separate modes one is met.
+under the Normal itself (the theorems of Bonnet and Price; Opper and Archambeau 2009, The variational Gaussian
+approximation revisited, https://doi.org/10.1162/neco.2008.08-07-592), in rounds of a few draws: S⁻¹ is the average of
+all rounds, the t-th counted t times, and loc makes half of its Newton step. All rows take each step together. Limit: of
+several separate modes one is met.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CLIMBS = 6
+CLIMBS = 4
 STEPS = (1.0, 0.5, 0.25, 0.1, 0.0)  # shares of a Newton step, of which the best is taken
 LEAST_CURVATURE = 0.02  # no direction is wider than seven of the guide's standard deviations
 
@@ -61,13 +62,15 @@ def fit_normals(
         slope, curvature = _derivatives(log_target, loc[None])
         root = _root(curvature)
         loc = _best(log_target, loc, root @ (root.mT @ slope[..., None]))
-    normals = RowNormals(loc, _root(_derivatives(log_target, loc[None])[1]))
-    for offsets in pairs:
+    whole = _derivatives(log_target, loc[None])[1]
+    normals = RowNormals(loc, _root(whole))
+    for turn, offsets in enumerate(pairs):
         slope, curvature = _derivatives(log_target, normals.at(torch.cat([offsets, -offsets])))
-        root = _root(curvature)
-        step = root.mT @ slope[..., None]
-        step = step / step.norm(dim=1, keepdim=True).div(loc.shape[-1] ** 0.5).clamp(min=1)
-        normals = RowNormals(normals.loc + (root @ step)[..., 0], root)
+        whole = torch.lerp(whole, curvature, 2 / (turn + 2))
+        root = _root(whole)
+        step = root.mT @ slope[..., None] / 2
+        far = step.norm(dim=1, keepdim=True) / loc.shape[-1] ** 0.5
+        normals = RowNormals(normals.loc + (root @ (step / far.clamp(min=1)))[..., 0], root)
     return normals
 
 
