@@ -45,7 +45,7 @@ def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd
     parts = prepare_split(table.frame, table.schema, seed=seed, stratify=table.schema.label and table.schema.label.name)
     fits = fit_all(table, parts, seed=seed, quick=quick)
     autoencoder = fits.pop("autoencoder").family
-    densities = {name: ppl.log_density(found.family, parts.test, seed=seed) for name, found in fits.items()}
+    densities = {one: ppl.log_density(fits[one].family, parts.test, seed=seed, method="fitted") for one in fits}
     rebuilt = autoencoder.reconstruction_log_likelihood(parts.test) + parts.test.log_scale
     sizes = f"{len(parts.train)} rows to train on, {len(parts.validation)} to validate, {len(parts.test)} held out"
     text = f"{table.source}; {sizes}. The autoencoder is no density: its log p(x | z = encoder(x)), "

@@ -31,7 +31,7 @@ from ppl_models.inference.weights import CELLS_IN_MEMORY, draws_at_once, rows_at
 
 FREEDOM = 20.0
 OWN = 0.1  # share of draws from Normal(0, I)
-ROUNDS, PAIRS = 8, 2  # of the fit's averages
+ROUNDS, PAIRS = 6, 2  # of the fit's averages
 
 
 @dataclass(frozen=True)
