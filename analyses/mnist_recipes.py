@@ -28,8 +28,8 @@ class Score:
         return f" | {self.draws} {'fitted ' if self.method == 'fitted' else ''}draws" if self.draws else ""
 
 
-SCORES = (Score("guide", 200), Score("guide", 1000), Score("fitted", 200))
-MORE = (*SCORES[:2], Score("guide", 5000), SCORES[2], Score("fitted", 1000))
+SCORES = (Score("guide", 200), Score("guide", 1000))
+MORE = (*SCORES, Score("guide", 5000), Score("fitted", 200), Score("fitted", 1000))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from mnist_recipes import PLAIN, SCORES
+from mnist_recipes import MORE, PLAIN
 
 from ppl_models import compare
 from ppl_models.evaluation import Density
@@ -16,7 +16,7 @@ def gains(densities: Mapping[str, Density]) -> pd.DataFrame:
         Columns ingredient, draws, gain and its paired standard error over rows; no line without the plain VAE.
     """
     found = [pd.DataFrame(columns=["ingredient", "draws", "gain", "dse"])]
-    for score in SCORES:
+    for score in MORE:
         same = {
             name.removesuffix(score.suffix).removeprefix(f"{PLAIN}, "): density
             for name, density in densities.items()
