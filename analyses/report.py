@@ -21,6 +21,7 @@ ANALYSES = (
     "elbo",
     "faces",
     "fast_food",
+    "few_labels",
     "inpainting",
     "latent_classes",
     "latent_spaces",

@@ -138,7 +138,7 @@ def _fittable(weights: Float[np.ndarray, "rows draws"]) -> tuple[Bool[np.ndarray
 def _fit_tails(
     log_weights: Float[np.ndarray, "rows draws"],
 ) -> tuple[Float[np.ndarray, "rows draws"], Float[np.ndarray, " rows"]]:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(over="ignore"):  # what overflows is cut at the largest weight
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         # Both faces of ArviZ: 2 s to import, and needed by importance-sampled densities alone.
         if int(version("arviz").split(".")[0]) >= 1:
