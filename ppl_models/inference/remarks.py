@@ -9,11 +9,11 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.distributions.amortised import LOG_SCALE_LIMIT
 from ppl_models.distributions.normal import SCALE_FLOOR
+from ppl_models.evaluation.latent import ACTIVE
 from ppl_models.families import Amortised, Family, Latent
 from ppl_models.families.decoding import Decoding
 
 MOST_ROWS = 1000
-ACTIVE = 0.01  # variance over rows of a unit's centre (Burda, Grosse and Salakhutdinov 2016)
 FEWEST_ACTIVE = 0.01  # share of the units
 CLOSE = 0.05  # relative distance from a bound that counts as being at it
 
