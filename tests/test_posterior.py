@@ -7,6 +7,7 @@ from cases import fitted, rows_of
 from scipy import stats
 
 from ppl_models.datasets import infer_schema, load, prepare
+from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, GaussianMixture, NaiveBayes
 from ppl_models.inference import density_curve, fit, parameter_draws, sample
 
@@ -125,6 +126,28 @@ def test_samples_have_the_means_of_the_predictive():
     assert within(found["visits"].to_numpy(), rate)
     assert within((found["dish"].to_numpy()[:, None] == list("abc")).astype(float), shares)
     assert within((found["group"] == "old").to_numpy(float), weights[0])
+
+
+@pytest.mark.parametrize("name", ["old", "young"])
+def test_samples_of_one_class_have_its_means(name):
+    """Five numbers a class; false alarms 7e-5."""
+    found, group = sample(known_classes(), 20_000, seed=2, label=name), ROWS[ROWS["group"] == name]
+    assert (found["group"] == name).all()
+    assert within(np.column_stack([found["age"], np.log(found["dollars"])]), moments(group)[0])
+    shares = [(1 + (group["dish"] == dish).sum()) / (3 + len(group)) for dish in "abc"]
+    assert within((found["dish"].to_numpy()[:, None] == list("abc")).astype(float), shares)
+
+
+@pytest.mark.parametrize(
+    ("family", "label", "message"),
+    [
+        (known_classes, "middle", "label 'group': expected one of old, young, got 'middle'"),
+        (lambda: fitted("mixture of mixed columns").family, 1, "expected classes of known names, got Mixture without"),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused(family, label, message):
+    with pytest.raises(InputError, match=message):
+        sample(family(), 3, seed=0, label=label)
 
 
 def test_another_seed_draws_other_rows():

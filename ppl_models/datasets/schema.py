@@ -101,6 +101,19 @@ class Schema:
         """The number of classes of the label; 1 without a label."""
         return len(self.label.categories) if self.label else 1
 
+    def class_code(self, name: object) -> int:
+        """The code of one of the label's classes.
+
+        Raises:
+            InputError: there is no label, or no such class.
+        """
+        if self.label is None:
+            raise InputError(f"class {name!r}: expected a schema with a label, got one without")
+        if name not in self.label.categories:
+            known = ", ".join(map(str, self.label.categories))
+            raise InputError(f"label {self.label.name!r}: expected one of {known}, got {name!r}")
+        return self.label.categories.index(name)
+
     def of_kind(self, *kinds: str) -> tuple[int, ...]:
         """The positions of the columns of these kinds."""
         return tuple(index for index, column in enumerate(self.columns) if column.kind in kinds)

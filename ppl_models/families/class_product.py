@@ -203,6 +203,23 @@ class ClassProduct(Exact):
 
     def draw(self, rows: int) -> Draws:
         """Rows from the predictive distribution, each with parameters of its own draw."""
+        log_shares = self.weights.log_mean(self.guide.natural().detach()[:, -1])
+        return self._draw(Categorical(logits=log_shares).sample((rows,)))
+
+    def draw_class(self, rows: int, label: object) -> Draws:
+        """Rows of a chosen class from the predictive distribution, where the classes are the label's.
+
+        Args:
+            rows: how many.
+            label: one of the label's categories.
+
+        Raises:
+            InputError: the classes are not the label's, or there is no such class.
+        """
+        if not self.labelled:
+            raise InputError(f"label: expected classes of known names, got {type(self).__name__} without")
+        return self._draw(torch.full((rows,), self.schema.class_code(label), device=self.loc.device))
+
+    def _draw(self, member: Int[Tensor, " rows"]) -> Draws:
         natural = self.guide.natural().detach()
-        member = Categorical(logits=self.weights.log_mean(natural[:, -1])).sample((rows,))
         return Draws(self.row.draw(natural[:, :-1], member), member if self.labelled else None)

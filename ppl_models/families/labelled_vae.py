@@ -157,10 +157,7 @@ class LabelledVAE(vae.VAE):
         Raises:
             InputError: there is no such class.
         """
-        if label not in self.class_names:
-            known = ", ".join(map(str, self.class_names))
-            raise InputError(f"label {self.schema.label.name!r}: expected one of {known}, got {label!r}")
-        return self._draw(torch.full((rows,), self.class_names.index(label), device=self.loc.device))
+        return self._draw(torch.full((rows,), self.schema.class_code(label), device=self.loc.device))
 
     def _draw(self, labels: Int[Tensor, " rows"]) -> Draws:
         z = self.model.prior().sample(labels.shape)

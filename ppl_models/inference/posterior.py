@@ -24,8 +24,8 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
             ``log_density`` reports.
         rows: how many.
         seed: the seed of the draws.
-        label: the class that all rows are to have, for a variational autoencoder with classes; None for each by its
-            share.
+        label: the class that all rows are to have, for a naive Bayes or variational autoencoder that was told classes;
+            None for each by its share.
 
     Returns:
         The schema's columns; with the label before them if the family was told classes.
@@ -41,8 +41,8 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
     (2, 5)
     """
     at_least_one(rows=rows)
-    if label is not None and not isinstance(family, LabelledVAE):
-        raise InputError(f"label: expected a variational autoencoder with classes, got {type(family).__name__}")
+    if label is not None and not isinstance(family, LabelledVAE | ClassProduct):
+        raise InputError(f"label: expected classes of known names, got {type(family).__name__} without")
     with seeded(seed):
         drawn = family.draw(rows) if label is None else family.draw_class(rows, label)
     frame = family.preparation.invert(drawn.values)
