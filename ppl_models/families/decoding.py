@@ -50,6 +50,7 @@ class Model(nn.Module):
         self.heads = likelihoods.heads(schema, self.decoder.output)
         self.sizes = [getattr(head, "shifts", 0) for head in self.heads]
         self.shifts = sum(self.sizes)
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # tells precision and device at no cost
 
     def likelihoods(
         self, z: Float[Tensor, "*batch latent"], shift: Float[Tensor, "*shifted shifts"] | None = None
@@ -77,15 +78,15 @@ class Model(nn.Module):
     ) -> Float[Tensor, "*draws rows"]:
         """log p(x | z) of the observed cells, nats in prepared units."""
         seen = None if batch.complete else batch.observed
-        parts = (
+        first, *others = (
             _kept(cells.log_prob(cells_of(batch, head, z)), head, seen).sum(-1)
             for head, cells in self.likelihoods(z, shift)
         )
-        return sum(parts)
+        return sum(others, first)
 
     def shift(self, rows: int) -> Tensor | None:
         """Sample the site of the shifts of dequantised columns; the guide says the same of them."""
-        return sample_shift(self.shifts, next(self.parameters()), rows)
+        return sample_shift(self.shifts, self._like, rows)
 
     def observe(self, batch: Dataset, z: Tensor, shift: Tensor | None = None) -> None:
         """Sample the columns given z, with the batch's cells observed; inside the plate of rows."""
@@ -196,7 +197,7 @@ class Decoding(Latent):
     @property
     def dtype(self) -> torch.dtype:
         """Of the networks' parameters."""
-        return next(self.model.parameters()).dtype
+        return self.model._like.dtype
 
 
 def cells_of(batch: Dataset, head: nn.Module, z: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Guide(nn.Module):
         self.encoder = Encoder(schema, network, conditions)
         self.answer = make_answer(kind, self.encoder.width, latent)
         self.shifts, self.latent = shifts, latent
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # tells precision and device at no cost
 
     def encode(self, batch: Dataset, condition: Tensor | None = None) -> Float[Tensor, "rows latent"]:
         """The centre of each row's q(z | x): where noise of zero goes, for a Gaussian its mean."""
@@ -76,10 +77,6 @@ class Guide(nn.Module):
         with weighted_rows(batch, rows):
             pyro.sample("z", self.posterior(batch))
             sample_shift(self.shifts, self._like, len(batch))
-
-    @property
-    def _like(self) -> Tensor:
-        return next(self.answer.parameters())
 
 
 class VAE(Decoding, Amortised):
@@ -169,9 +166,10 @@ class VAE(Decoding, Amortised):
             return super().elbo_rows(batch, noise)
         posterior = self.guide.posterior(batch)
         z, shift = self._place(posterior, noise)
-        seen = (z[0], None if shift is None else shift[0]) if len(z) == 1 else (z, shift)
-        log_likelihood = self.model.log_likelihood(batch, *seen).reshape(len(z), -1).mean(0)
-        return log_likelihood - self.guide.answer.kl_from_standard(posterior).sum(-1)
+        kl = self.guide.answer.kl_from_standard(posterior).sum(-1)
+        if len(z) > 1:
+            return self.model.log_likelihood(batch, z, shift).mean(0) - kl
+        return self.model.log_likelihood(batch, z[0], None if shift is None else shift[0]) - kl
 
     def _place(self, posterior: dist.Distribution, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """z and the shifts; the same noise for every row where it has no rows of its own."""
