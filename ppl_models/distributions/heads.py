@@ -91,6 +91,18 @@ class NegativeBinomialHead(nn.Module):
         return dist.NegativeBinomial(dispersion, logits=log_mean - dispersion.log())
 
 
+class LogitBernoulli(dist.Bernoulli):
+    """Bernoulli by logits, whose log density is negated in place: the same numbers, two passes over all cells less."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of zeros and ones, nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = torch.broadcast_tensors(self.logits, value)
+        negative = logits.new_tensor(-1.0)
+        return nn.functional.binary_cross_entropy_with_logits(logits, value, weight=negative, reduction="none")
+
+
 class BernoulliHead(nn.Module):
     """Binary columns: one logit each."""
 
@@ -101,7 +113,7 @@ class BernoulliHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> dist.Distribution:
         """(..., width) to a distribution over (..., D)."""
-        return dist.Bernoulli(logits=self.logits(hidden))
+        return LogitBernoulli(logits=self.logits(hidden))
 
 
 class CategoricalHead(nn.Module):

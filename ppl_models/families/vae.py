@@ -152,7 +152,7 @@ class VAE(Decoding, Amortised):
     def weigh(self, batch: Dataset, noise: Float[Tensor, "draws *rows noise"], *, frozen: bool = False) -> Weighed:
         """log p(x | z) and log p(z) − log q(z | x) at z = the guide's answer to the noise; nats, prepared units."""
         posterior, prior = self.guide.posterior(batch), self.model.prior()
-        z, shift = self._place(posterior, noise)
+        z, shift = self._place(posterior, by_rows(noise, self.dtype))
         held = self.guide.answer.frozen(posterior) if frozen else posterior
         seen = z.view_as(z) if frozen else z  # a copy, on which a gradient can be weighted
         log_likelihood = self.model.log_likelihood(batch, seen, shift)
@@ -164,15 +164,13 @@ class VAE(Decoding, Amortised):
         """Reconstruction less KL, without the densities of z where the KL has a closed form."""
         if not self.direct or self.prior_kind.kind != "normal" or self.guide_kind.endswith("flow"):
             return super().elbo_rows(batch, noise)
-        posterior = self.guide.posterior(batch)
-        z, shift = self._place(posterior, noise)
+        posterior, noise = self.guide.posterior(batch), by_rows(noise, self.dtype)
+        z, shift = self._place(posterior, noise[0] if len(noise) == 1 else noise)
+        log_likelihood = self.model.log_likelihood(batch, z, shift)
         kl = self.guide.answer.kl_from_standard(posterior).sum(-1)
-        if len(z) > 1:
-            return self.model.log_likelihood(batch, z, shift).mean(0) - kl
-        return self.model.log_likelihood(batch, z[0], None if shift is None else shift[0]) - kl
+        return (log_likelihood.mean(0) if log_likelihood.ndim > 1 else log_likelihood) - kl
 
     def _place(self, posterior: dist.Distribution, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-        """z and the shifts; the same noise for every row where it has no rows of its own."""
-        noise = by_rows(noise, self.dtype)
+        """z and the shifts at the guide's answer to the noise."""
         z = self.guide.answer.reparametrise(posterior, noise[..., : self.latent])
         return z, torch.special.ndtr(noise[..., self.latent :]) if self.model.shifts else None
