@@ -69,10 +69,10 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/few_labels"), 
     report = ppl.Report("Few labels", summary=f"A {VAE}, {text}", seed=seed)
     report.data(table.name, parts.test.checksum, len(parts.test))
     sides = [means.add_suffix(" a digit"), least.add_suffix(", ahead"), errors.add_suffix(", se")]
-    caption = f"Share of held-out digits told right, means over seeds; how far ahead of {RULE}, with paired errors."
+    caption = f"Share of held-out digits told right, means over seeds, whose splits overlap; ahead of {RULE}."
     report.table("accuracy", pd.concat(sides, axis=1).sort_values(sides[0].columns[0]), caption=caption)
     images = image_grid({str(digit): images_of(rows) for digit, rows in drawn.items()}, columns=DRAWN)
-    report.figure("ordered", images, caption=f"Digits drawn to order by a {VAE}.", alt="A line of draws a digit.")
+    report.figure("ordered", images, caption=f"Drawn to order by the last {VAE}.", alt="Draws, a line a digit.")
     report.write(output_dir, seconds=perf_counter() - started)
 
 

@@ -71,3 +71,8 @@ VAES = {
     "VAE 200-200-50": Recipe(BURDA, 50, passes=120, average=0.999, scores=MORE),
     "VAE 200-200-50, 10 draws": Recipe(BURDA, 50, draws=10, average=0.999, scores=MORE),
 }
+LONG = {  # as many passes as published: days of two cores, so run by name alone
+    "VAE 200-200-50, at length": Recipe(BURDA, 50, passes=3280, rate=1e-3, average=0.999, scores=MORE),
+    "VAE 200-200-50, 50 draws, at length": Recipe(BURDA, 50, passes=3280, draws=50, rate=1e-3, scores=MORE),
+}
+VAES |= LONG

@@ -168,7 +168,7 @@ def test_nothing_given_makes_a_conditional_the_density_itself(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_proposals_estimate_the_mass_without_bias(name):
-    """The mean weight of eight draws, fitted by all trials, over 60 repetitions, by its standard error."""
+    """The mean weight of eight draws, fitted to the row, over 60 repetitions, by its standard error."""
     family, rows = tiny(name)
     holes = rows[:1].only(KNOWN)
     with seeded(6), torch.no_grad():

@@ -326,7 +326,7 @@ REFUSED = {
     ),
     "a class of a family without": (
         lambda: sample(fitted("VAE of bits").family, 2, seed=0, label=3),
-        "label: expected classes of known names, got VAE without",
+        "label: expected a family that was told classes, got VAE",
     ),
     "no draw": (lambda: class_probabilities(linear(ConditionalVAE), ROWS, draws=0), "draws: expected one or more"),
     "rows of another preparation": (

@@ -142,7 +142,7 @@ def test_samples_of_one_class_have_its_means(name):
     ("family", "label", "message"),
     [
         (known_classes, "middle", "label 'group': expected one of old, young, got 'middle'"),
-        (lambda: fitted("mixture of mixed columns").family, 1, "expected classes of known names, got Mixture without"),
+        (lambda: fitted("mixture of mixed columns").family, 1, "expected a family that was told classes, got Mixture"),
     ],
 )
 def test_a_class_that_is_not_there_is_refused(family, label, message):

@@ -99,7 +99,7 @@ class LogitBernoulli(dist.Bernoulli):
         if self._validate_args:
             self._validate_sample(value)
         logits, value = torch.broadcast_tensors(self.logits, value)
-        negative = logits.new_tensor(-1.0)
+        negative = logits.new_full((), -1.0)
         return nn.functional.binary_cross_entropy_with_logits(logits, value, weight=negative, reduction="none")
 
 

@@ -217,7 +217,7 @@ class ClassProduct(Exact):
             InputError: the classes are not the label's, or there is no such class.
         """
         if not self.labelled:
-            raise InputError(f"label: expected classes of known names, got {type(self).__name__} without")
+            raise InputError(f"label: expected a family that was told classes, got {type(self).__name__}")
         return self._draw(torch.full((rows,), self.schema.class_code(label), device=self.loc.device))
 
     def _draw(self, member: Int[Tensor, " rows"]) -> Draws:

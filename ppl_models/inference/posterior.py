@@ -42,7 +42,7 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
     """
     at_least_one(rows=rows)
     if label is not None and not isinstance(family, LabelledVAE | ClassProduct):
-        raise InputError(f"label: expected classes of known names, got {type(family).__name__} without")
+        raise InputError(f"label: expected a family that was told classes, got {type(family).__name__}")
     with seeded(seed):
         drawn = family.draw(rows) if label is None else family.draw_class(rows, label)
     frame = family.preparation.invert(drawn.values)

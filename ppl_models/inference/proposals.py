@@ -10,10 +10,10 @@ with loc and S of the row's best Normal (``row_normals.py``). The weights are th
 
     log p(x, z(ε)) − log q(z(ε) | x) + log Normal(ε; 0, I) − log r(ε)
 
-so that their mean estimates p(x) without bias wherever loc and S are, and its log bounds log p(x) from below. Neither
-the t's tails nor the guide's own tenth let a weight grow without end that did not under the guide: the defence against
-a Normal that misses something (Hesterberg 1995, Weighted average importance sampling and defensive mixture
-distributions, https://doi.org/10.1080/00401706.1995.10484303).
+so that their mean estimates p(x) without bias wherever loc and S are, and its log bounds log p(x) from below. The
+guide's own tenth holds every weight below ten times what it is under the guide, the t's tails make few of them large:
+the defence against a Normal that misses something (Hesterberg 1995, Weighted average importance sampling and defensive
+mixture distributions, https://doi.org/10.1080/00401706.1995.10484303).
 """
 
 import math

@@ -1,15 +1,16 @@
 """The best Normal for each row's posterior, found by Newton steps from the guide's answer.
 
 Seen from the noise ε that the guide answers to, a row's posterior is π(ε) ∝ w(ε) Normal(ε; 0, I), where w are the
-importance weights: Normal(0, I) itself where the guide is right. Its mode is climbed to with step halving, each
-direction by the size of its curvature; then loc and S are brought to the Normal of least KL(Normal ‖ π), where
+importance weights: Normal(0, I) itself where the guide is right. Its mode is climbed to by the best of several shares
+of Newton's step, each direction by the size of its curvature; then loc and S are brought to the Normal of least
+KL(Normal ‖ π), where
 
     S⁻¹ = E[−∇² log π],     E[∇ log π] = 0
 
 under the Normal itself (the theorems of Bonnet and Price; Opper and Archambeau 2009, The variational Gaussian
 approximation revisited, https://doi.org/10.1162/neco.2008.08-07-592), in rounds of a few draws: S⁻¹ is the average of
-all rounds, the t-th counted t times, and loc makes half of its Newton step. All rows take each step together. Limit: of
-several separate modes one is met.
+all rounds, the t-th counted t times, and loc makes half of its Newton step, √L standard deviations at the most. All
+rows take each step together. Limit: of several separate modes one is met.
 """
 
 from collections.abc import Callable
@@ -19,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CLIMBS = 4
-STEPS = (1.0, 0.5, 0.25, 0.1, 0.0)  # shares of a Newton step, of which the best is taken
+CLIMBS = 6
+STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 0.0)  # shares of a Newton step, of which the best is taken
 LEAST_CURVATURE = 0.02  # no direction is wider than seven of the guide's standard deviations
 
 LogTarget = Callable[[Float[Tensor, "draws rows latent"]], Float[Tensor, "draws rows"]]
