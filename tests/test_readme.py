@@ -34,7 +34,8 @@ def test_the_example_writes_a_report(outcome):
 def test_the_readme_shows_the_table_that_the_example_prints(outcome):
     names = outcome[1]
     printed = names["ppl"].compare(names["densities"])
-    shown = re.findall(r"^\| (\S.*?) \| (-[\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    before, _, _ = (ROOT / "README.md").read_text().partition("## The discrete half")
+    shown = re.findall(r"^\| (\S.*?) \| (-[\d.]+) \|", before, re.MULTILINE)
     assert [name for name, _ in shown] == list(printed.index)
     np.testing.assert_allclose([float(elpd) for _, elpd in shown], printed["elpd"], atol=0.02)
 
