@@ -1,7 +1,6 @@
 """What each model of ``mnist.py`` came to: fitted once, scored once by each number of draws, kept in files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -36,13 +35,10 @@ def kept(name: str, place: Path, *, quick: bool) -> tuple[dict[str, Density], di
     """The densities of a model by name and draws, and the facts of its fit and its scores' seconds."""
     scores = scores_of(name, quick=quick)
     densities = {f"{name}{score.suffix}": load_density(place / f"{score.name}.npz") for score in scores}
-    notes = ["fit", *dict.fromkeys(score.method for score in scores)]
-    return densities, {key: value for note in notes for key, value in _read(place / f"{note}.json")}
-
-
-def _read(file: Path) -> Iterator[tuple[str, object]]:
-    """The facts of a file."""
-    yield from json.loads(file.read_text()).items()
+    facts = {}
+    for note in ("fit", *dict.fromkeys(score.method for score in scores)):
+        facts |= json.loads((place / f"{note}.json").read_text())
+    return densities, facts
 
 
 def _fitted(name: str, rows: list[Dataset], *, place: Path, seed: int, quick: bool) -> Family:

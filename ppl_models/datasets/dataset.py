@@ -48,12 +48,11 @@ class Dataset:
         return self.values.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
-        complete = self.complete  # asked here, since to look through the cells of every batch takes time
-        part = {name: getattr(self, name)[rows] for name in BY_ROW if not (complete and name == "observed")}
-        if not complete:
-            return replace(self, **part)
+        part = {name: getattr(self, name)[rows] for name in BY_ROW if name != "observed"}
+        if not self.complete:
+            return replace(self, observed=self.observed[rows], **part)
         found = replace(self, observed=self.observed[:1].expand(len(part["values"]), -1), **part)
-        vars(found)["complete"] = True
+        vars(found)["complete"] = True  # told, since to look through the cells of every batch takes time
         return found
 
     @property

@@ -207,17 +207,9 @@ class ClassProduct(Exact):
         return self._draw(Categorical(logits=log_shares).sample((rows,)))
 
     def draw_class(self, rows: int, label: object) -> Draws:
-        """Rows of a chosen class from the predictive distribution, where the classes are the label's.
-
-        Args:
-            rows: how many.
-            label: one of the label's categories.
-
-        Raises:
-            InputError: the classes are not the label's, or there is no such class.
-        """
+        """Rows of a chosen class from the predictive distribution, where the classes are the label's."""
         if not self.labelled:
-            raise InputError(f"label: expected a family that was told classes, got {type(self).__name__}")
+            return super().draw_class(rows, label)
         return self._draw(torch.full((rows,), self.schema.class_code(label), device=self.loc.device))
 
     def _draw(self, member: Int[Tensor, " rows"]) -> Draws:

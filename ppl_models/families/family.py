@@ -159,6 +159,18 @@ class Family(nn.Module, ABC):
     def draw(self, rows: int) -> Draws:
         """Rows from the fitted model, under torch's current random state."""
 
+    def draw_class(self, rows: int, label: object) -> Draws:
+        """Rows of one of the label's classes, where the family was told them; others refuse.
+
+        Args:
+            rows: how many.
+            label: one of the label's categories.
+
+        Raises:
+            InputError: the family was told no classes, or there is no such class.
+        """
+        raise InputError(f"label: expected a family that was told classes, got {type(self).__name__}")
+
 
 class Exact(Family):
     """A family whose log density of a row is a closed form under its guide.

@@ -148,15 +148,7 @@ class LabelledVAE(vae.VAE):
         return self._draw(dist.Categorical(logits=self.log_shares).sample((rows,)))
 
     def draw_class(self, rows: int, label: object) -> Draws:
-        """Rows of a chosen class, under torch's current random state.
-
-        Args:
-            rows: how many.
-            label: one of the label's categories.
-
-        Raises:
-            InputError: there is no such class.
-        """
+        """Rows of a chosen class, under torch's current random state."""
         return self._draw(torch.full((rows,), self.schema.class_code(label), device=self.loc.device))
 
     def _draw(self, labels: Int[Tensor, " rows"]) -> Draws:

@@ -10,7 +10,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import Conjugate, seeded
 from ppl_models.distributions.negative_binomial import GRID
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family, LabelledVAE
+from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.density import log_density
 from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, parameters_of, refined_draws
 
@@ -41,8 +41,6 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
     (2, 5)
     """
     at_least_one(rows=rows)
-    if label is not None and not isinstance(family, LabelledVAE | ClassProduct):
-        raise InputError(f"label: expected a family that was told classes, got {type(family).__name__}")
     with seeded(seed):
         drawn = family.draw(rows) if label is None else family.draw_class(rows, label)
     frame = family.preparation.invert(drawn.values)

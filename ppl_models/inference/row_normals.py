@@ -63,12 +63,12 @@ def fit_normals(
         slope, curvature = _derivatives(log_target, loc[None])
         root = _root(curvature)
         loc = _best(log_target, loc, root @ (root.mT @ slope[..., None]))
-    whole = _derivatives(log_target, loc[None])[1]
-    normals = RowNormals(loc, _root(whole))
+    precision = _derivatives(log_target, loc[None])[1]
+    normals = RowNormals(loc, _root(precision))
     for turn, offsets in enumerate(pairs):
         slope, curvature = _derivatives(log_target, normals.at(torch.cat([offsets, -offsets])))
-        whole = torch.lerp(whole, curvature, 2 / (turn + 2))
-        root = _root(whole)
+        precision = torch.lerp(precision, curvature, 2 / (turn + 2))
+        root = _root(precision)
         step = root.mT @ slope[..., None] / 2
         far = step.norm(dim=1, keepdim=True) / loc.shape[-1] ** 0.5
         normals = RowNormals(normals.loc + (root @ (step / far.clamp(min=1)))[..., 0], root)
