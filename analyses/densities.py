@@ -68,7 +68,7 @@ def main(
     tables = [ppl.load(name) for name in TABLES] if data is None else [Table.from_file(data, label=label)]
     report = ppl.Report("Densities: every family on every table", summary="", seed=seed)
     found = pd.concat([add_table(report, table, seed=seed, quick=quick) for table in tables], ignore_index=True)
-    best = list(found.groupby("table", sort=False).first().itertuples())
+    best = list(found.groupby("table").head(1).set_index("table").itertuples())
     doubt = {row.Index: f", k-hat high for {row.khat_high:.0%} of rows" for row in best if row.khat_high > 0.2}
     parts = (f"{row.Index}: {row.model} ({row.elpd:.2f}, {row.kind}{doubt.get(row.Index, '')})" for row in best)
     report.summary = f"Best held-out log density, nats a row: {'; '.join(parts)}."
