@@ -1,14 +1,27 @@
 """Naive Bayes, Gaussian mixtures and variational autoencoders, all Pyro model and guide pairs, on one honest scale.
 
 Nats per row, the data's own units, higher is better, exact or bound said beside it. The names below stand in the order
-of a row's journey; ``ppl_models.datasets``, ``families``, ``inference`` and ``evaluation`` hold the rest.
+of a row's journey; ``ppl_models.datasets``, ``families``, ``inference`` and ``evaluation`` hold the rest. Each is
+imported when it is first asked for: torch and Pyro take seconds.
 """
 
-from ppl_models.datasets import Schema, infer_schema, load, prepare, read, split
-from ppl_models.evaluation import compare
-from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
-from ppl_models.inference import fit, log_density, sample
-from ppl_models.reports import Report
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ppl_models.datasets import Schema, infer_schema, load, prepare, read, split
+    from ppl_models.evaluation import compare
+    from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
+    from ppl_models.inference import fit, log_density, sample
+    from ppl_models.reports import Report
+
+_HOMES = {
+    "datasets": ("Schema", "infer_schema", "load", "prepare", "read", "split"),
+    "evaluation": ("compare",),
+    "families": ("VAE", "Autoencoder", "GaussianMixture", "Mixture", "NaiveBayes"),
+    "inference": ("fit", "log_density", "sample"),
+    "reports": ("Report",),
+}
 
 __all__ = [
     "VAE",
@@ -28,3 +41,14 @@ __all__ = [
     "sample",
     "split",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
