@@ -6,6 +6,8 @@ import pyro
 import pytest
 import torch
 
+pytest_plugins = ["ppl_models.pytest_plugin", "pytester"]  # the first by name, once types are watched over
+
 
 @pytest.fixture(autouse=True)
 def empty_store() -> Iterator[None]:
