@@ -20,7 +20,8 @@ from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import NormalPrior
 from ppl_models.families.decoding import Decoding, Model, by_rows, sample_shift
 from ppl_models.families.encoder import Encoder
-from ppl_models.families.family import Weighed, weighted_rows
+from ppl_models.families.family import Weighed
+from ppl_models.families.plates import weighted_rows
 from ppl_models.nn import Network
 
 

@@ -28,8 +28,8 @@ import ppl_models.families.labelled_vae as labelled_vae
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.errors import InputError
-from ppl_models.families.family import weighted_rows
 from ppl_models.families.labelled_vae import Guide, LabelledVAE, beside
+from ppl_models.families.plates import weighted_rows
 from ppl_models.families.starts import one_hot
 
 

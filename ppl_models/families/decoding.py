@@ -26,7 +26,8 @@ from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import DecoderLikelihoods, GreyLevels, assemble, seeded
 from ppl_models.errors import InputError
 from ppl_models.families.encoder import Encoder
-from ppl_models.families.family import Draws, Latent, weighted_rows
+from ppl_models.families.family import Draws, Latent
+from ppl_models.families.plates import weighted_rows
 from ppl_models.nn import Dense, Network
 
 
@@ -192,7 +193,8 @@ class Decoding(Latent):
 
     def draw(self, rows: int) -> Draws:
         """Rows from the prior through the decoder."""
-        return Draws(self.model.sample_cells(self.model.prior().sample((rows,))))
+        z = self.model.prior().sample((rows,))
+        return Draws(self.model.sample_cells(z), latents=z)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,14 +14,11 @@ it by themselves, and nothing changes in inference, evaluation or reports.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyro
 import torch
 from jaxtyping import Float, Int
-from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -32,10 +29,17 @@ from ppl_models.errors import InputError
 
 @dataclass(frozen=True)
 class Draws:
-    """Rows drawn from a model: prepared values and, if the model has named classes, their codes."""
+    """Rows drawn from a model.
+
+    Attributes:
+        values: prepared values.
+        labels: the codes of their classes, if the model has named ones.
+        latents: the points of the latent space that they were decoded from, if there are any.
+    """
 
     values: Float[Tensor, "rows columns"]
     labels: Int[Tensor, " rows"] | None = None
+    latents: Float[Tensor, "rows latent"] | None = None
 
 
 class Family(nn.Module, ABC):
@@ -262,6 +266,13 @@ class Amortised(Latent):
         return self.weigh(batch, noise).log_weights.double()
 
     @abstractmethod
+    def log_joint(self, batch: Dataset, points: Float[Tensor, "draws rows noise"]) -> Float[Tensor, "draws rows"]:
+        """log p(x, z) at points z, hidden classes summed out; nats in prepared units.
+
+        Behind a point stand, where levels are dequantised, standard normals whose lower tails are the shifts.
+        """
+
+    @abstractmethod
     def posterior(self, batch: Dataset) -> Distribution:
         """q(z | x) of each row."""
 
@@ -277,16 +288,3 @@ def _facts(schema: Schema) -> dict[str, str]:
         facts[f"column {column.name!r} to be"] = " ".join([column.kind, *map(repr, column.categories)])
     label = schema.label and " ".join([repr(schema.label.name), "of", *map(repr, schema.label.categories)])
     return facts | {"the label": label or "none", "image_shape": str(schema.image_shape)}
-
-
-@contextmanager
-def weighted_rows(batch: Dataset, rows: int) -> Iterator[None]:
-    """The plate of rows, each counted by its weight.
-
-    The batch is a subsample of ``rows`` rows, so that its log densities count rows / batch times. Equal weights of one
-    leave the scale a number, as Pyro's enumeration in the model alone needs it.
-    """
-    everyone = torch.arange(len(batch), device=batch.values.device)
-    counted = poutine.scale(scale=batch.weights) if bool((batch.weights != 1).any()) else nullcontext()
-    with pyro.plate("rows", rows, subsample=everyone, dim=-1), counted:
-        yield

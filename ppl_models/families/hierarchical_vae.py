@@ -40,7 +40,8 @@ from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import GuideKind, closed_form_kl, make_answer, make_prior
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families.decoding import by_rows, sample_shift
-from ppl_models.families.family import Draws, Weighed, weighted_rows
+from ppl_models.families.family import Draws, Weighed
+from ppl_models.families.plates import weighted_rows
 from ppl_models.nn import Dense, Network
 
 
@@ -232,7 +233,7 @@ class HierarchicalVAE(vae.VAE):
     def draw(self, rows: int) -> Draws:
         """Rows from the top layer's prior through both layers."""
         z = self.prior().sample((rows,))
-        return Draws(self.model.sample_cells(z))
+        return Draws(self.model.sample_cells(z), latents=z)
 
 
 def _with(hidden: Float[Tensor, "rows width"], top: Float[Tensor, "*draws rows top"]) -> Tensor:

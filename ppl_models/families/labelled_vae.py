@@ -153,7 +153,7 @@ class LabelledVAE(vae.VAE):
 
     def _draw(self, labels: Int[Tensor, " rows"]) -> Draws:
         z = self.model.prior().sample(labels.shape)
-        return Draws(self.model.sample_cells(beside(z, labels, self.schema.classes)), labels)
+        return Draws(self.model.sample_cells(beside(z, labels, self.schema.classes)), labels, z)
 
 
 def beside(z: Float[Tensor, "*batch latent"], labels: Int[Tensor, "*_"], classes: int) -> Tensor:

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import Conjugate, ConjugateRow, Weights
-from ppl_models.families.family import weighted_rows
 from ppl_models.families.features import Features, expected_log_joint, features_of
+from ppl_models.families.plates import weighted_rows
 
 
 class Model(nn.Module):

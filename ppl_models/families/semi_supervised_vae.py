@@ -42,9 +42,10 @@ from ppl_models.distributions import GuideKind
 from ppl_models.errors import InputError
 from ppl_models.families.decoding import sample_shift
 from ppl_models.families.encoder import Encoder
-from ppl_models.families.family import Weighed, weighted_rows
+from ppl_models.families.family import Weighed
 from ppl_models.families.labelled_vae import LabelledVAE, beside, every_class
 from ppl_models.families.mixture import classify
+from ppl_models.families.plates import weighted_rows
 from ppl_models.families.starts import one_hot
 from ppl_models.nn import Network
 
@@ -215,6 +216,12 @@ class SemiSupervisedVAE(LabelledVAE):
     def log_weights(self, batch: Dataset, noise: Float[Tensor, "draws noise"]) -> Float[Tensor, "draws rows"]:
         """Σ_y p(x, z_y, y) / q(z_y | x, y) in nats, prepared units, at the guide's answers; labels are not used."""
         return self.log_class_weights(batch, noise).logsumexp(1)
+
+    def log_joint(self, batch: Dataset, points: Float[Tensor, "draws rows noise"]) -> Float[Tensor, "draws rows"]:
+        """log Σ_y p(x, z, y) at these points, nats in prepared units; labels are not used."""
+        classes = self.schema.classes
+        found = super().log_joint(every_class(batch, classes), points.repeat(1, classes, 1)).unflatten(1, (classes, -1))
+        return (found + self.log_shares.double()[:, None]).logsumexp(1)
 
     def weigh(
         self, batch: Dataset, noise: Float[Tensor, "draws *rows noise"], *, frozen: bool = False

@@ -12,6 +12,7 @@ known. References: Kingma and Welling (2014), Auto-encoding variational Bayes, h
 Grosse and Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519.
 """
 
+import math
 from typing import ClassVar, get_args
 
 import pyro
@@ -34,7 +35,8 @@ from ppl_models.distributions import (
 from ppl_models.errors import InputError
 from ppl_models.families.decoding import Decoding, Model, by_rows, sample_shift
 from ppl_models.families.encoder import Encoder
-from ppl_models.families.family import Amortised, Weighed, weighted_rows
+from ppl_models.families.family import Amortised, Weighed
+from ppl_models.families.plates import weighted_rows
 from ppl_models.nn import Dense, Network
 
 
@@ -159,6 +161,14 @@ class VAE(Decoding, Amortised):
         log_ratio = prior.log_prob(seen) - held.log_prob(seen)
         kl = closed_form_kl(posterior, prior)
         return Weighed(log_likelihood, log_ratio, -log_ratio.mean(0)[:, None] if kl is None else kl, (seen,))
+
+    def log_joint(self, batch: Dataset, points: Float[Tensor, "draws rows noise"]) -> Float[Tensor, "draws rows"]:
+        """log p(x | z) + log p(z) at these points, nats in prepared units."""
+        z, noise = points.to(self.dtype).split([self.latent, self.model.shifts], -1)
+        shift = torch.special.ndtr(noise) if self.model.shifts else None
+        squares = noise.square() + math.log(2 * math.pi)
+        found = self.model.log_likelihood(batch, z, shift) + self.prior().log_prob(z) - squares.sum(-1) / 2
+        return found.double()
 
     def elbo_rows(self, batch: Dataset, noise: Float[Tensor, "draws rows noise"]) -> Float[Tensor, " rows"]:
         """Reconstruction less KL, without the densities of z where the KL has a closed form."""
