@@ -131,5 +131,5 @@ def test_a_dequantised_bound_agrees_with_the_guides():
 @pytest.mark.parametrize("name", ["VAE of bits", "mixture of bits"])
 def test_another_method_is_refused(name):
     family, rows = fitted(name).family, build(name)[1]
-    with pytest.raises(InputError, match="method: expected one of guide, fitted, got 'laplace'"):
+    with pytest.raises(InputError, match="method: expected one of guide, fitted, ais, got 'laplace'"):
         log_density(family, rows, method="laplace")

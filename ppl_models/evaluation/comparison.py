@@ -23,7 +23,8 @@ class Density:
 
     Attributes:
         values: Log density of each row, in nats and in the raw units of the data; higher is better.
-        kind: Whether `values` are log p(x) itself, a lower bound of it, or an estimate that may err either way.
+        kind: Whether `values` are log p(x) itself, a lower bound of it, an estimate that may err either way, or the
+            lower end of an interval whose upper one is `upper`.
         checksum: SHA-256 of the raw test rows.
         columns: Names of the columns that the density is over.
         discrete: For each column, whether it carries a probability mass instead of a density.
@@ -33,13 +34,15 @@ class Density:
         mean_se: Monte Carlo standard error of the mean over rows. Rows share their draws, so that it
             does not follow from `monte_carlo_se`.
         given: What the density is conditional on, other columns or a row's total; "" for nothing.
+        upper: An upper bound of each row's log p(x), of kind "interval" alone.
 
     Raises:
-        InputError: There is no row, or `discrete` does not answer for every column.
+        InputError: There is no row, `discrete` does not answer for every column, or `upper` is missing from an
+            interval or given for another kind.
     """
 
     values: Float[np.ndarray, " rows"]
-    kind: Literal["exact", "lower bound", "estimate"]
+    kind: Literal["exact", "lower bound", "estimate", "interval"]
     checksum: str
     columns: tuple[str, ...]
     discrete: tuple[bool, ...]
@@ -48,10 +51,13 @@ class Density:
     khat: Float[np.ndarray, " rows"] | None = None
     mean_se: float = 0.0
     given: str = ""
+    upper: Float[np.ndarray, " rows"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.values) == 0:
             raise InputError("a density needs at least one held-out row, got none")
+        if (self.kind == "interval") != (self.upper is not None):
+            raise InputError(f"expected upper for kind 'interval' and for no other, got kind {self.kind!r}")
         if len(self.columns) != len(self.discrete):
             raise InputError(
                 f"expected one entry of discrete per column, got {len(self.discrete)} for {len(self.columns)}"
@@ -61,6 +67,11 @@ class Density:
     def elpd(self) -> float:
         """Expected log predictive density: the mean over rows, in nats per row; higher is better."""
         return float(np.mean(self.values))
+
+    @property
+    def gap(self) -> float:
+        """The mean over rows of upper less lower bound, in nats per row; NaN of other kinds."""
+        return float(np.mean(self.upper - self.values)) if self.upper is not None else float("nan")
 
     @property
     def se(self) -> float:

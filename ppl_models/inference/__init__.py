@@ -18,10 +18,11 @@ from ppl_models.inference.nuts import lay_beside, mixing, nuts_draws
 from ppl_models.inference.objectives import Objective
 from ppl_models.inference.occupancy import occupied_components
 from ppl_models.inference.parts import ElboParts, elbo_parts
-from ppl_models.inference.posterior import density_curve, in_raw_units, parameter_draws, sample
+from ppl_models.inference.posterior import density_curve, in_raw_units, parameter_draws, sample, simulate
 from ppl_models.inference.refined import Theta, refined_draws
 from ppl_models.inference.remarks import remarks
 from ppl_models.inference.restarts import restart_report
+from ppl_models.inference.sandwich import sandwich
 from ppl_models.inference.selection import Selection, select_components
 from ppl_models.inference.updating import partial_fit
 
@@ -77,6 +78,8 @@ __all__ = [
     "remarks",
     "restart_report",
     "sample",
+    "sandwich",
     "select_components",
+    "simulate",
     "tail_probabilities",
 ]

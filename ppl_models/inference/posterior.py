@@ -10,7 +10,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import Conjugate, seeded
 from ppl_models.distributions.negative_binomial import GRID
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family
+from ppl_models.families import ClassProduct, Draws, Family
 from ppl_models.inference.density import log_density
 from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, parameters_of, refined_draws
 
@@ -42,7 +42,29 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
     """
     at_least_one(rows=rows)
     with seeded(seed):
-        drawn = family.draw(rows) if label is None else family.draw_class(rows, label)
+        return _in_raw_units(family, family.draw(rows) if label is None else family.draw_class(rows, label))
+
+
+@torch.no_grad()
+def simulate(family: Family, rows: int, *, seed: int) -> tuple[Dataset, Tensor | None]:
+    """Rows that a fitted family drew, prepared as its training rows were, and the latent points they came from.
+
+    Args:
+        family: a fitted family.
+        rows: how many.
+        seed: the seed of the draws.
+
+    Raises:
+        InputError: a family that was never fitted, or no row.
+    """
+    at_least_one(rows=rows)
+    with seeded(seed):
+        drawn = family.draw(rows)
+    return family.preparation(_in_raw_units(family, drawn)), drawn.latents
+
+
+def _in_raw_units(family: Family, drawn: Draws) -> pd.DataFrame:
+    """Drawn rows as a table, with their classes before them if they have any."""
     frame = family.preparation.invert(drawn.values)
     if drawn.labels is not None:
         label = family.schema.label
