@@ -15,6 +15,7 @@ from ppl_models.reports.folders import require_index_place, require_place
 
 ANALYSES = (
     "census",
+    "comparisons",
     "covariances",
     "densities",
     "digits",

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 import ppl_models
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE, CLASSICAL = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLE, CLASSICAL, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")

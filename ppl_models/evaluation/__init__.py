@@ -8,6 +8,7 @@ from ppl_models.evaluation.classification import Classification, calibration_tab
 from ppl_models.evaluation.comparison import Density, compare
 from ppl_models.evaluation.concepts import ConceptVector, concept_vector, transfer
 from ppl_models.evaluation.diagnostics import ImportanceSummary, pareto_k, summarise_weights
+from ppl_models.evaluation.differences import mean_interval, tail_khat
 from ppl_models.evaluation.information import BitsPerDimension, aggregate_information, bits_per_dimension, discrete_kl
 from ppl_models.evaluation.intervals import parameter_table
 from ppl_models.evaluation.latent import active_units, representation
@@ -36,6 +37,7 @@ __all__ = [
     "interpolate",
     "load_density",
     "log_density_gap",
+    "mean_interval",
     "parameter_table",
     "pareto_k",
     "predictive_checks",
@@ -47,6 +49,7 @@ __all__ = [
     "score_classes",
     "smoothness",
     "summarise_weights",
+    "tail_khat",
     "tail_probability",
     "transfer",
 ]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ppl_models.errors import InputError
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
+from ppl_models.evaluation.differences import mean_interval, tail_khat
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +93,10 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
     Returns:
         A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
-        `dse` (paired standard error of `diff`), `kind`, `draws`, `mean_se` (Monte Carlo
-        standard error of `elpd`) and `khat_high` (share of rows with k-hat above 0.7; NaN where there is none).
+        `dse` (paired standard error of `diff`), `diff_low` and `diff_high` (its 95 % interval, wider than 1.96 `dse`
+        on the longer side of skewed differences), `diff_khat` (of the differences' tail; above 0.5 the interval is not
+        to be trusted), `kind`, `draws`, `mean_se` (Monte Carlo standard error of `elpd`) and `khat_high` (share of
+        rows with k-hat above 0.7; NaN where there is none).
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that
@@ -120,11 +123,15 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
 def _row(density: Density, reference: Density) -> dict[str, object]:
     difference = density.values - reference.values
+    (low,), (high,) = mean_interval(difference[None])
     return {
         "elpd": density.elpd,
         "se": density.se,
         "diff": float(np.mean(difference)),
         "dse": _standard_error(difference),
+        "diff_low": float(low),
+        "diff_high": float(high),
+        "diff_khat": float(tail_khat(difference[None])[0]) if density is not reference else float("nan"),
         "kind": density.kind,
         "draws": density.draws,
         "mean_se": density.mean_se,

@@ -46,8 +46,10 @@ def comparison_section(
     report.data(f"{name}, held out", some.checksum, len(some.values))
     caption = "Held-out log density in nats per row, raw units, higher is better; kind says whether it is exact or a "
     caption += "lower bound. elpd is the mean, se its standard error over held-out rows, diff and dse the paired "
-    caption += f"difference from {reference or 'the best'} and its standard error, mean_se the Monte Carlo error of "
-    caption += f"elpd, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
+    caption += f"difference from {reference or 'the best'} and its standard error, diff_low and diff_high its 95 % "
+    caption += "interval, diff_khat the k-hat of the differences' tail (above 0.5 rows that would decide may not be "
+    caption += "among those seen, and the interval is not to be trusted), mean_se the Monte Carlo error of elpd, "
+    caption += f"khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
     report.table(name, table, caption=caption, digits=4)
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
