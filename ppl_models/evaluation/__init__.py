@@ -3,6 +3,7 @@
 from ppl_models.evaluation.alignment import align, restart_report
 from ppl_models.evaluation.analogies import analogies, analogy_accuracy
 from ppl_models.evaluation.anomaly import tail_probability
+from ppl_models.evaluation.calibration import Band, coverage_table, ranks_of, symmetry, uniform_band, uniformity
 from ppl_models.evaluation.checks import predictive_checks
 from ppl_models.evaluation.classification import Classification, calibration_table, score_classes
 from ppl_models.evaluation.comparison import Density, compare
@@ -18,6 +19,7 @@ from ppl_models.evaluation.realism import log_density_gap, realism
 from ppl_models.evaluation.storage import load_density, save_density
 
 __all__ = [
+    "Band",
     "BitsPerDimension",
     "Classification",
     "ConceptVector",
@@ -33,6 +35,7 @@ __all__ = [
     "calibration_table",
     "compare",
     "concept_vector",
+    "coverage_table",
     "discrete_kl",
     "interpolate",
     "load_density",
@@ -42,6 +45,7 @@ __all__ = [
     "pareto_k",
     "predictive_checks",
     "psis_loo",
+    "ranks_of",
     "realism",
     "representation",
     "restart_report",
@@ -49,7 +53,10 @@ __all__ = [
     "score_classes",
     "smoothness",
     "summarise_weights",
+    "symmetry",
     "tail_khat",
     "tail_probability",
     "transfer",
+    "uniform_band",
+    "uniformity",
 ]
