@@ -24,6 +24,7 @@ from ppl_models.inference.remarks import remarks
 from ppl_models.inference.restarts import restart_report
 from ppl_models.inference.sandwich import sandwich
 from ppl_models.inference.selection import Selection, select_components
+from ppl_models.inference.simulation import calibration_ranks, simulate_from_prior
 from ppl_models.inference.updating import partial_fit
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "bootstrap_draws",
     "bound_ladder",
     "bounds_by_draws",
+    "calibration_ranks",
     "class_probabilities",
     "conditional_log_density",
     "criteria",
@@ -81,5 +83,6 @@ __all__ = [
     "sandwich",
     "select_components",
     "simulate",
+    "simulate_from_prior",
     "tail_probabilities",
 ]

@@ -1,0 +1,150 @@
+"""``calibration_ranks``: simulation-based calibration of a conjugate family's parameters.
+
+Parameters are drawn from the prior, rows given these, the family is fitted to the rows, and the parameters' ranks among
+draws of its posterior are kept (``evaluation/calibration.py`` says what they tell). Components have no names of their
+own: in the truth and in every draw they are put in the order of the first column's location, or of their weights where
+it has none, so that what is ranked is a function of the parameters that does not depend on their order.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from joblib import Parallel, cpu_count, delayed
+from pyro import poutine
+
+from ppl_models.datasets import Dataset, Preparation
+from ppl_models.distributions import assemble, seeded
+from ppl_models.errors import InputError, at_least_one
+from ppl_models.evaluation import ranks_of
+from ppl_models.families import ClassProduct
+from ppl_models.inference.fitting import fit
+from ppl_models.inference.posterior import in_raw_units, parameter_draws
+from ppl_models.inference.refined import Theta
+
+DRAWS = 199  # so that the ends of 50, 80, 90 and 95 % intervals are at whole ranks
+AT_ONCE = 16  # simulations of a process between two looks at the file
+
+
+@torch.no_grad()
+def simulate_from_prior(family: ClassProduct, rows: int, *, seed: int) -> tuple[Dataset, xr.Dataset]:
+    """Rows of a family whose parameters are drawn from its prior, and these parameters by ``parameter_draws``' names.
+
+    Rows are in prepared units, which are raw units here: nothing is subtracted or divided by.
+
+    Args:
+        family: a conjugate family; it takes over the preparation of the rows.
+        rows: how many.
+        seed: of the draws.
+
+    Raises:
+        InputError: a point estimate, or no row.
+    """
+    at_least_one(rows=rows)
+    if not family.bayesian:
+        raise InputError(f"simulation: expected estimate 'bayes', got {family.likelihoods.estimate!r}")
+    schema, zeros = family.schema, torch.zeros(len(family.schema.columns), dtype=torch.float64)
+    plain = Preparation(schema, zeros, zeros + 1)
+    family.loc.copy_(plain.loc)
+    family.scale.copy_(plain.scale)
+    with seeded(seed):
+        trace = poutine.trace(family.model.prior_parameters).get_trace()
+        weights, thetas = trace.nodes["_RETURN"]["value"]
+        member = dist.Categorical(weights).sample((rows,))
+        blocks = zip(family.row, thetas, strict=True)
+        values = assemble({block.columns: block.likelihood(theta, member).sample() for block, theta in blocks})
+    frame = plain.invert(values)
+    if family.labelled:
+        names = list(schema.label.categories)
+        frame.insert(0, schema.label.name, pd.Categorical.from_codes(member.numpy(), categories=names))
+    sites = {name: trace.nodes[name]["value"][None] for name in trace.stochastic_nodes if name != "classes"}
+    return plain(frame), in_raw_units(family, Theta(sites))
+
+
+def calibration_ranks(
+    make: Callable[[], ClassProduct],
+    *,
+    rows: int,
+    simulations: int,
+    seed: int,
+    refine: bool = False,
+    kept: Path | None = None,
+    processes: int | None = None,
+) -> pd.DataFrame:
+    """The rank of each parameter's truth among draws of its posterior, simulation by simulation.
+
+    Args:
+        make: makes the family, afresh for each simulation.
+        rows: of each simulated table.
+        simulations: how many.
+        seed: simulation i follows from it and i alone, in whatever process it runs.
+        refine: whether draws are of the posterior with the component summed out (``refined.py``), and not of the guide.
+        kept: a file of ranks, CSV, which is gone on with where it was left; None to keep none.
+        processes: how many simulations run side by side; None for one a core.
+
+    Returns:
+        A line a simulation, a column a parameter: ranks from 0 to 199.
+
+    Raises:
+        InputError: a point estimate, no row or simulation, or a file of other parameters.
+    """
+    at_least_one(rows=rows, simulations=simulations, processes=processes)
+    found = _kept(kept)
+    workers = processes or cpu_count()
+    with Parallel(n_jobs=workers) as pool:
+        while len(found) < simulations:
+            next_ones = range(len(found), min(simulations, len(found) + AT_ONCE * workers))
+            task = delayed(_one)
+            lines = pool(task(make, rows, seed=seed * 1_000_003 + one, refine=refine) for one in next_ones)
+            found = _joined(found, pd.DataFrame(lines, index=list(next_ones)), kept)
+    return found.iloc[:simulations]
+
+
+def _one(make: Callable[[], ClassProduct], rows: int, *, seed: int, refine: bool) -> dict[str, int]:
+    """One simulation's ranks."""
+    family = make()
+    data, truth = simulate_from_prior(family, rows, seed=seed)
+    fit(family, data, seed=seed)
+    draws = parameter_draws(family, DRAWS, seed=seed, refine=data if refine else None)
+    names, true = _flat(truth, free=not family.labelled)
+    _, drawn = _flat(draws, free=not family.labelled)
+    return dict(zip(names, ranks_of(true, drawn[None])[0].tolist(), strict=True))
+
+
+def _flat(draws: xr.Dataset, *, free: bool) -> tuple[list[str], np.ndarray]:
+    """The names of all parameters, and (draws, parameters) their values, components in their canonical order."""
+    stacked = draws.stack(sample=("chain", "draw")).transpose("sample", ...)
+    if free and stacked.sizes["component"] > 1:
+        key = stacked["loc"][..., 0] if "loc" in stacked else stacked["weights"]
+        order = xr.DataArray(key.values.argsort(1), dims=("sample", "component"))
+        stacked = stacked.drop_vars("component").isel(component=order)
+    names, parts = [], []
+    for name, values in stacked.data_vars.items():
+        flat = values.values.reshape(len(values), -1)
+        places = list(np.ndindex(values.shape[1:]))
+        varied = [place for place in range(len(places)) if np.ptp(flat[:, place]) > 0 or len(flat) == 1]
+        names += [f"{name}{list(places[place])}" for place in varied]
+        parts.append(flat[:, varied])
+    return names, np.concatenate(parts, 1)
+
+
+def _kept(file: Path | None) -> pd.DataFrame:
+    """The simulations that a file keeps."""
+    return pd.read_csv(file, index_col=0) if file is not None and file.exists() else pd.DataFrame()
+
+
+def _joined(found: pd.DataFrame, new: pd.DataFrame, file: Path | None) -> pd.DataFrame:
+    """The simulations so far, written to the file as a whole."""
+    if len(found) and list(found.columns) != list(new.columns):
+        raise InputError(f"{file}: expected ranks of {', '.join(new.columns)}, got {', '.join(found.columns)}")
+    joined = pd.concat([found, new])
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".new")
+        joined.to_csv(temporary)
+        temporary.replace(file)
+    return joined
