@@ -14,6 +14,7 @@ from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
 
 ANALYSES = (
+    "trust",
     "census",
     "comparisons",
     "covariances",

@@ -64,13 +64,13 @@ def load_subject(target: str) -> Pair | Scoring:
         raise InputError(f"target: expected package.module:pair, got {target!r}")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(import_module(module), name, None)
     except ModuleNotFoundError as missing:
         raise InputError(f"target: expected a module that can be imported, got {module!r}: {missing}") from missing
-    except AttributeError as missing:
-        raise InputError(f"target: expected a name in {module}, got {name!r}") from missing
     finally:
         sys.path.pop(0)
+    if found is None:
+        raise InputError(f"target: expected a name in {module}, got {name!r}")
     found = found() if callable(found) else found
     if not isinstance(found, Pair | Scoring):
         raise InputError(

@@ -42,7 +42,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from ppl_models.verify import PAIR_LAWS, SCORING_LAWS  # noqa: PLC0415  # seconds, for who uses it alone
 
     names = dict.fromkeys(law.name for law in (*PAIR_LAWS, *SCORING_LAWS))
-    chosen = [name for name in names if name in marker.kwargs.get("laws", names)]
+    asked, exempt = marker.kwargs.get("laws") or names, marker.kwargs.get("exempt") or {}
+    unknown = [name for name in (*asked, *exempt) if name not in names]
+    if unknown:
+        raise pytest.UsageError(f"elbo_laws: expected some of {', '.join(names)}, got {unknown[0]!r}")
+    chosen = [name for name in names if name in asked]
     metafunc.parametrize("law", chosen, indirect=True)
 
 
@@ -76,10 +80,11 @@ def _finding(marker: pytest.Mark, name: str) -> "Finding | None":
     from ppl_models.verify import verify  # noqa: PLC0415
 
     options = dict(marker.kwargs)
-    exempt = options.pop("exempt", {})
+    exempt = options.pop("exempt", None) or {}
+    make = marker.args[0] if marker.args else options.pop("make")
     if name in exempt:
         pytest.skip(exempt[name])
-    key = (marker.args[0], *sorted((name, str(value)) for name, value in options.items()))
+    key = (make, *sorted((name, str(value)) for name, value in options.items()))
     if key not in _VERDICTS:
-        _VERDICTS[key] = verify(marker.args[0](), **options)
+        _VERDICTS[key] = verify(make(), **options)
     return next((finding for finding in _VERDICTS[key].findings if finding.law == name), None)

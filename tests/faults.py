@@ -375,8 +375,38 @@ FAULTS = {
     "a truncated support": Fault(lambda: pair(guide=Encoder("truncated")), "supports", "truncated"),
     "a posterior's scale halved": Fault(lambda: conjugate(posterior(width=0.5)), "exact", "scale is 0.5"),
     "a posterior's mean off": Fault(lambda: conjugate(posterior(off=0.2)), "exact", "mean is off"),
+    "a guide of other shapes": Fault(lambda: Pair(classes, flat_guide, (TABLE,)), "shapes", "to_event"),
+    "a plate missing from the guide": Fault(lambda: pair(guide=without_plate), "plates", "a plate is missing"),
+    "particles added up": Fault(lambda: pair(loss=Added()), "particles", "particles"),
+    "parameters by place in the batch": Fault(lambda: pair(guide=by_place), "order", "by place in the batch"),
+    "a bound above the evidence": Fault(
+        by_hand(lambda x, p, q, _, s: 20.0 + s * (x.sum() + (p - q).sum())), "bound", "a term of the loss is missing"
+    ),
     "noise that is no site": Fault(lambda: pair(Noisy()), "repeatable", "dropout"),
 }
+
+
+class Added(Trace_ELBO):
+    """The sum of the particles in place of their mean."""
+
+    def loss(self, *args, **kwargs):
+        return self.num_particles * super().loss(*args, **kwargs)
+
+
+def flat_guide(batch, rows=ROWS):
+    """A guide of as many batches as the model has events."""
+    pyro.sample("locs", dist.Normal(LOCS, 0.4))
+
+
+def by_place(batch, rows):
+    """A guide whose answer for a row depends on where it stands."""
+    with pyro.plate("rows", rows, subsample=everyone(batch)):
+        pyro.sample("z", dist.Normal(0.05 * everyone(batch) * batch[:, 0], 0.7))
+
+
+def without_plate(batch, rows):
+    """A guide that draws the rows' latents outside of the plate that the model has for them."""
+    pyro.sample("z", dist.Normal(0.4 * batch[:, 0], 0.7))
 
 
 class Noisy(Decoder):

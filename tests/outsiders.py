@@ -7,7 +7,7 @@ from pyro.contrib import gp
 from pyro.contrib.cevae import CEVAE, TraceCausalEffect_ELBO
 from pyro.contrib.forecast import ForecastingModel
 from pyro.contrib.mue.models import ProfileHMM
-from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import RenyiELBO, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
 from pyro.nn import PyroModule, PyroSample
 from torch.distributions import constraints
@@ -173,6 +173,64 @@ def bayesian_layer() -> Pair:
     return Pair(model, guide, (X, Y))
 
 
+def waiting(counts):
+    rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))
+    with pyro.plate("rows", len(counts)):
+        pyro.sample("count", dist.Poisson(rate), obs=counts)
+
+
+def positive_guide(counts):
+    loc = pyro.param("loc", torch.tensor(0.6))
+    scale = pyro.param("scale", torch.tensor(0.3), constraint=constraints.positive)
+    pyro.sample("rate", dist.LogNormal(loc, scale))
+
+
+def correlated() -> Pair:
+    """An intercept and a slope far from the origin, whose posterior is narrow along one axis and long along another."""
+    t = torch.linspace(10, 12, 15, dtype=torch.float64)
+    y = 1.0 + 0.5 * t + 0.3 * noise(15).double()
+    design = torch.stack([torch.ones_like(t), t], -1)
+    precision = torch.eye(2, dtype=torch.float64) / 4 + design.mT @ design / 0.09
+    covariance = torch.linalg.inv(precision)
+    mean = covariance @ design.mT @ y / 0.09
+
+    def model(y):
+        weights = pyro.sample("weights", dist.Normal(torch.zeros(2, dtype=torch.float64), 2.0).to_event(1))
+        with pyro.plate("rows", len(y)):
+            pyro.sample("y", dist.Normal((design * weights[..., None, :]).sum(-1), 0.3), obs=y)
+
+    def guide(y):
+        pyro.sample("weights", dist.MultivariateNormal(mean, covariance_matrix=covariance))
+
+    return Pair(model, guide, (y,), exact=True)
+
+
+class Rectified(torch.nn.Module):
+    """A small VAE with ReLU, in single precision, whose output layers start at zero."""
+
+    def __init__(self):
+        super().__init__()
+        with seeded(0):
+            self.encoder = torch.nn.Sequential(torch.nn.Linear(2, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+            self.decoder = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+        torch.nn.init.zeros_(self.encoder[2].weight)
+
+    def model(self, x):
+        with pyro.plate("rows", len(X), subsample=torch.arange(len(x))):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x), 1), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 0.7).to_event(1), obs=x)
+
+    def guide(self, x):
+        loc, log_scale = self.encoder(x).split(1, -1)
+        with pyro.plate("rows", len(X), subsample=torch.arange(len(x))):
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+
+def rectified() -> Pair:
+    net = Rectified()
+    return Pair(net.model, net.guide, (X,), rows=len(X), batch=lambda rows: (X[rows],))
+
+
 FLIPS = torch.tensor([1.0] * 9 + [0.0] * 3)
 
 OUTSIDERS = {
@@ -189,6 +247,9 @@ OUTSIDERS = {
     "enumerated hidden Markov model": lambda: Pair(chains, chain_guide, (CHAINS,)),
     "functions with the store, a plate that subsamples": lambda: Pair(coin, coin_guide, (FLIPS,)),
     "PyroModule, AutoMultivariateNormal": bayesian_layer,
+    "gamma prior, log-normal guide": lambda: Pair(waiting, positive_guide, (torch.tensor([1.0, 3.0, 2.0, 0.0]),)),
+    "correlated posterior, exact": correlated,
+    "ReLU in single precision, a layer at zero": rectified,
 }
 
 
@@ -204,7 +265,7 @@ def local_guide(data, rows=12):
         pyro.sample("z", dist.Normal(slope * data, 0.8))
 
 
-def subsampled_renyi(alpha: float = 0) -> Pair:
+def subsampled_renyi() -> Pair:
     data = noise(12)
-    loss = RenyiELBO(alpha=alpha, num_particles=8) if alpha == 0 else Trace_ELBO()
+    loss = RenyiELBO(alpha=0, num_particles=8)
     return Pair(local, local_guide, (data,), loss=loss, rows=12, batch=lambda rows: (data[rows],))

@@ -1,10 +1,11 @@
 """Ranks of simulation-based calibration: uniform where posteriors are right, and each fault seen by the look for it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ppl_models.errors import InputError
-from ppl_models.evaluation import coverage_table, ranks_of, symmetry, uniform_band, uniformity
+from ppl_models.evaluation import calibration_summary, coverage_table, ranks_of, symmetry, uniform_band, uniformity
 from ppl_models.evaluation.calibration import ecdf
 
 SIMULATIONS, DRAWS = 400, 199
@@ -50,6 +51,16 @@ def test_the_band_is_left_by_one_uniform_sample_in_twenty():
 def test_p_values_of_uniform_ranks_are_uniform():
     found = [uniformity(np.random.default_rng(seed).integers(0, 40, 50), 39) for seed in range(20)]
     assert 0.2 < np.mean(found) < 0.8 and min(found) > 0.001
+
+
+def test_the_summary_of_a_posterior_averages_and_counts_its_parameters():
+    ranks = pd.DataFrame({"right": normal_ranks(), "narrow": normal_ranks(seed=1, width=0.6)})
+    found = calibration_summary(ranks, DRAWS)
+    each = [coverage_table(ranks[name].to_numpy(), DRAWS).set_index("level")["coverage"] for name in ranks]
+    assert found["simulations"] == SIMULATIONS and found["parameters"] == 2
+    assert found["80%"] == pytest.approx((each[0][0.8] + each[1][0.8]) / 2)
+    assert (found["90%, least"], found["90%, most"]) == (each[1][0.9], each[0][0.9])
+    assert found["p, uniform"] < 0.001 and found["p, symmetric"] > 0.01
 
 
 def test_ranks_count_draws_below_and_half_of_ties():

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_exact_vae import guided
 
 from ppl_models.datasets import Column, Schema
 from ppl_models.errors import InputError
 from ppl_models.evaluation import coverage_table, uniformity
 from ppl_models.families import GaussianMixture, NaiveBayes
-from ppl_models.inference import calibration_ranks, simulate_from_prior
+from ppl_models.inference import calibration_ranks, latent_ranks, simulate_from_prior
 from ppl_models.inference.simulation import DRAWS
 
 LABEL = Column("y", "categorical", ("u", "v"))
@@ -71,6 +72,21 @@ def test_rows_drawn_from_the_prior_follow_its_parameters():
     assert abs(float(data.values.mean()) - loc) < 4.5 * scale / 4000**0.5
     assert float(data.values.std()) == pytest.approx(scale, rel=0.06)
     assert torch.equal(data.scale, torch.ones(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_the_z_of_a_linear_vae_is_calibrated(resampled):
+    """Under the exact posterior for a guide, 400 rows: no rank is as rare as 1 in 2,000; the seed is fixed."""
+    family, _, _ = guided("full")
+    found = latent_ranks(family, 400, seed=2, resampled=resampled)
+    assert min(uniformity(found[name].to_numpy(), DRAWS) for name in found) > 5e-4
+
+
+def test_a_guide_that_is_too_narrow_is_seen_and_resampling_mends_it():
+    family, _, _ = guided("full", 0.5)
+    guide, mended = (latent_ranks(family, 400, seed=2, resampled=resampled) for resampled in (False, True))
+    assert coverage_table(guide["z[0]"].to_numpy(), DRAWS)["coverage"][2] < 0.75
+    assert uniformity(guide["z[0]"].to_numpy(), DRAWS) < 0.001 < uniformity(mended["z[0]"].to_numpy(), DRAWS)
 
 
 def test_point_estimates_and_another_familys_file_are_refused(ranks, tmp_path):

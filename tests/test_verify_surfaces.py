@@ -34,16 +34,16 @@ def wrong():
     return Pair(model, lambda x: guide(x, 0.5), (X,), exact=True)
 """
 TESTS = """
-@pytest.mark.elbo_laws(right, draws=32, laws=["sites", "exact", "parts", "gradients"], exempt={"gradients": "none"})
+@pytest.mark.elbo_laws(right, draws=64, laws=["sites", "exact", "parts", "gradients"], exempt={"gradients": "none"})
 def test_right(law):
     law()
 
-@pytest.mark.elbo_laws(wrong, draws=32, laws=["exact"])
+@pytest.mark.elbo_laws(wrong, draws=64, laws=["exact"])
 def test_wrong(law):
     law()
 
 def test_by_hand(verify_elbo):
-    verify_elbo(right(), draws=32).require()
+    verify_elbo(right(), draws=64).require()
 """
 
 
@@ -79,7 +79,7 @@ def folder(tmp_path):
 
 
 def test_the_shell_runs_the_laws_of_a_right_pair(folder):
-    found = shell(folder, "mine:right", "--draws", "32", "--json")
+    found = shell(folder, "mine:right", "--draws", "64", "--json")
     assert found.returncode == 0
     assert {line["law"] for line in json.loads(found.stdout) if line["verdict"] == "holds"} > {
         "sites",
@@ -89,7 +89,7 @@ def test_the_shell_runs_the_laws_of_a_right_pair(folder):
 
 
 def test_the_shell_exits_with_1_for_a_wrong_pair(folder):
-    found = shell(folder, "mine:wrong", "--draws", "32", "--law", "exact")
+    found = shell(folder, "mine:wrong", "--draws", "64", "--law", "exact")
     assert found.returncode == 1 and "exact: broken" in found.stdout
 
 

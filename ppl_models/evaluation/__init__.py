@@ -3,7 +3,15 @@
 from ppl_models.evaluation.alignment import align, restart_report
 from ppl_models.evaluation.analogies import analogies, analogy_accuracy
 from ppl_models.evaluation.anomaly import tail_probability
-from ppl_models.evaluation.calibration import Band, coverage_table, ranks_of, symmetry, uniform_band, uniformity
+from ppl_models.evaluation.calibration import (
+    Band,
+    calibration_summary,
+    coverage_table,
+    ranks_of,
+    symmetry,
+    uniform_band,
+    uniformity,
+)
 from ppl_models.evaluation.checks import predictive_checks
 from ppl_models.evaluation.classification import Classification, calibration_table, score_classes
 from ppl_models.evaluation.comparison import Density, compare
@@ -32,6 +40,7 @@ __all__ = [
     "analogies",
     "analogy_accuracy",
     "bits_per_dimension",
+    "calibration_summary",
     "calibration_table",
     "compare",
     "concept_vector",

@@ -79,6 +79,29 @@ def coverage_table(ranks: Int[np.ndarray, " simulations"], draws: int) -> pd.Dat
     return pd.DataFrame({"level": LEVELS, "coverage": held, "se": errors})
 
 
+def calibration_summary(ranks: pd.DataFrame, draws: int) -> dict[str, float]:
+    """What the ranks of all parameters of a posterior say, for a line of a table.
+
+    Args:
+        ranks: a line a simulation, a column a parameter.
+        draws: L.
+
+    Returns:
+        Numbers of simulations and parameters; the coverage of each level, averaged over parameters; the least and the
+        most of 90 % intervals; the least p-value of ``uniformity`` and of ``symmetry``, times the parameters.
+
+    Raises:
+        InputError: a rank below 0 or above the number of draws.
+    """
+    columns = [ranks[name].to_numpy() for name in ranks]
+    held = pd.DataFrame([coverage_table(one, draws).set_index("level")["coverage"] for one in columns])
+    coverage = {f"{level:.0%}": float(held[level].mean()) for level in LEVELS}
+    ends = {"90%, least": float(held[0.9].min()), "90%, most": float(held[0.9].max())}
+    tests = {"p, uniform": uniformity, "p, symmetric": symmetry}
+    least = {name: min(1.0, min(test(one, draws) for one in columns) * len(columns)) for name, test in tests.items()}
+    return {"simulations": len(ranks), "parameters": len(columns)} | coverage | ends | least
+
+
 def uniform_band(simulations: int, draws: int, *, seed: int = 0) -> Band:
     """The band of the ECDF of so many uniform ranks.
 

@@ -24,7 +24,7 @@ from ppl_models.inference.remarks import remarks
 from ppl_models.inference.restarts import restart_report
 from ppl_models.inference.sandwich import sandwich
 from ppl_models.inference.selection import Selection, select_components
-from ppl_models.inference.simulation import calibration_ranks, simulate_from_prior
+from ppl_models.inference.simulation import calibration_ranks, latent_ranks, simulate_from_prior
 from ppl_models.inference.updating import partial_fit
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "latent_grid",
     "latent_information",
     "latent_path",
+    "latent_ranks",
     "lay_beside",
     "log_density",
     "log_evidence",

@@ -123,7 +123,11 @@ def _by_row(family: Amortised, data: Dataset, *, seed: int, draws: int) -> tuple
 def _by_chains(family: Amortised, data: Dataset, *, seed: int, draws: int) -> tuple[int, Weigh]:
     """Rows at once, and what weighs annealed chains for them."""
     del data
-    return rows_to_propose_for(family, draws), lambda batch: anneal(family, batch, seed=seed).forwards(draws, seed=seed)
+
+    def weigh(batch: Dataset) -> Tensor:
+        return anneal(family, batch, seed=seed).forwards(draws, seed=seed + 2)
+
+    return rows_to_propose_for(family, draws), weigh
 
 
 WEIGHERS = {"guide": _by_guide, "fitted": _by_row, "ais": _by_chains}

@@ -60,6 +60,6 @@ def _bounds(
     family: Amortised, batch: Dataset, latents: torch.Tensor, *, seed: int, chains: int, temperatures: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The lower and the upper bound of each row, nats in prepared units."""
-    way = anneal(family, batch, seed=seed, temperatures=temperatures)
+    way = anneal(family, batch, seed=seed + 4, temperatures=temperatures)
     forwards, backwards = way.forwards(chains, seed=seed + 2), way.backwards(latents, chains, seed=seed + 3)
     return forwards.logsumexp(0) - math.log(chains), math.log(chains) - (-backwards).logsumexp(0)

@@ -1,4 +1,4 @@
-"""``calibration_ranks``: simulation-based calibration of a conjugate family's parameters.
+"""``calibration_ranks``: simulation-based calibration of a conjugate family's parameters; of z, ``latent_ranks``.
 
 Parameters are drawn from the prior, rows given these, the family is fitted to the rows, and the parameters' ranks among
 draws of its posterior are kept (``evaluation/calibration.py`` says what they tell). Components have no names of their
@@ -14,19 +14,24 @@ import pandas as pd
 import pyro.distributions as dist
 import torch
 import xarray as xr
+from jaxtyping import Float
 from joblib import Parallel, cpu_count, delayed
 from pyro import poutine
+from torch import Tensor
 
 from ppl_models.datasets import Dataset, Preparation
 from ppl_models.distributions import assemble, seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import ranks_of
-from ppl_models.families import ClassProduct
+from ppl_models.families import Amortised, ClassProduct
+from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.fitting import fit
-from ppl_models.inference.posterior import in_raw_units, parameter_draws
+from ppl_models.inference.posterior import in_raw_units, parameter_draws, simulate
+from ppl_models.inference.proposals import base_noise, propose, rows_to_propose_for
 from ppl_models.inference.refined import Theta
 
 DRAWS = 199  # so that the ends of 50, 80, 90 and 95 % intervals are at whole ranks
+PROPOSED = 10  # proposals for each draw of z
 AT_ONCE = 16  # simulations of a process between two looks at the file
 
 
@@ -102,6 +107,41 @@ def calibration_ranks(
             lines = pool(task(make, rows, seed=seed * 1_000_003 + one, refine=refine) for one in next_ones)
             found = _joined(found, pd.DataFrame(lines, index=list(next_ones)), kept)
     return found.iloc[:simulations]
+
+
+@torch.no_grad()
+def latent_ranks(family: Amortised, simulations: int, *, seed: int, resampled: bool = False) -> pd.DataFrame:
+    """The rank of each z that a row was decoded from among draws of the row's posterior.
+
+    Args:
+        family: a fitted amortised family whose draws tell their latents.
+        simulations: how many rows are drawn from it.
+        seed: of all draws.
+        resampled: whether draws are of proposals fitted to each row, resampled by their weights, and not of the guide.
+
+    Returns:
+        A line a simulation, a column a dimension of z: ranks from 0 to 199.
+
+    Raises:
+        InputError: no simulation, or a family that was never fitted.
+    """
+    data, latents = simulate(family, simulations, seed=seed)
+    with seeded(seed + 1):
+        draws = _resampled(family, data) if resampled else family.posterior(data).sample((DRAWS,))
+    found = ranks_of(latents.double().numpy(), draws.double().transpose(0, 1).numpy())
+    return pd.DataFrame(found, columns=[f"z[{number}]" for number in range(family.latent)])
+
+
+def _resampled(family: Amortised, data: Dataset) -> Float[Tensor, "draws rows latent"]:
+    """Fitted proposals of each row, resampled by their weights; hidden classes with them."""
+    noise = base_noise(family, PROPOSED * DRAWS)
+    parts = []
+    for batch in chunks_of(data, rows_to_propose_for(family, PROPOSED * DRAWS)):
+        found = propose(family, batch, noise)
+        points, weights = found.z.flatten(0, 1), found.log_weights.flatten(0, 1).softmax(0)
+        chosen = torch.multinomial(weights.T, DRAWS, replacement=True).T
+        parts.append(points.take_along_dim(chosen[..., None], 0))
+    return torch.cat(parts, 1)
 
 
 def _one(make: Callable[[], ClassProduct], rows: int, *, seed: int, refine: bool) -> dict[str, int]:

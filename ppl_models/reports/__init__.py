@@ -1,5 +1,6 @@
 """Answers become pages: figures, and reports that are one folder each and need no network."""
 
+from ppl_models.reports.calibration import rank_curves
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.classification import classification_section, reliability
 from ppl_models.reports.figures import (
@@ -32,6 +33,7 @@ __all__ = [
     "parameter_section",
     "profile_map",
     "profile_section",
+    "rank_curves",
     "reliability",
     "sample_pairs",
     "sample_section",

@@ -8,7 +8,7 @@ import torch
 from ppl_models.distributions import seeded
 from ppl_models.verify.bench import Bench
 from ppl_models.verify.diagnosis import wrong_draws, wrong_parts
-from ppl_models.verify.findings import Comparison, Mean, Skip, mean_of, rounding
+from ppl_models.verify.findings import Comparison, Mean, Skip, beside, mean_of, rounding
 from ppl_models.verify.pairs import whole_plates
 
 
@@ -48,7 +48,7 @@ def minibatches(bench: Bench) -> Iterator[Comparison]:
             found.append(sum(pair.elbo(*part) for part in parts) / len(parts))
     values, whole = torch.tensor(found, dtype=torch.float64), mean_of(bench.objective)
     known = mean_of(values)
-    both = Mean(known.value, math.hypot(known.se, whole.se), known.draws)
+    both = beside(known, whole)
     yield Comparison(
         "the mean over parts of the rows, nats",
         both,
@@ -79,7 +79,7 @@ def _scale_causes(bench: Bench, found: Mean) -> tuple[str, ...]:
 
 def particles(bench: Bench) -> Iterator[Comparison]:
     """With several particles, the ELBO's estimate has the same expectation as with one."""
-    estimator = bench.pair.estimator()
+    estimator = bench.pair.estimator
     if bench.pair.draws_claimed > 1 or not hasattr(estimator, "num_particles"):
         raise Skip("the loss has no particles to average over")
     before = estimator.num_particles
@@ -93,5 +93,6 @@ def particles(bench: Bench) -> Iterator[Comparison]:
     finally:
         estimator.num_particles = before
     known, one = mean_of(torch.tensor(found, dtype=torch.float64)), mean_of(bench.objective)
-    both = Mean(known.value, math.hypot(known.se, one.se), known.draws)
-    yield Comparison("the ELBO by 4 particles, nats", both, one.value, slack=rounding(one.value))
+    both = beside(known, one)
+    causes = ("particles are added up, or averaged in another scale than the logarithm's",)
+    yield Comparison("the ELBO by 4 particles, nats", both, one.value, slack=rounding(one.value), causes=causes)

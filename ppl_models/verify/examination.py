@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pyro
 
+from ppl_models.distributions import seeded
 from ppl_models.errors import InputError
 from ppl_models.verify.bench import Bench
 from ppl_models.verify.findings import Comparison, Finding, Skip, judge
@@ -13,7 +14,7 @@ from ppl_models.verify.laws import PAIR_LAWS, SCORING_LAWS, Law
 from ppl_models.verify.pairs import Pair, untouched
 from ppl_models.verify.scoring import Scoring
 
-LEAST_DRAWS = 32
+LEAST_DRAWS = 64
 FOUNDATIONS = ("sites", "shapes", "plates")  # what is broken in one makes the laws after it mean nothing
 
 
@@ -109,7 +110,18 @@ def verify(
     chosen = [law for law in known if laws is None or law.name in laws]
     share = alarms / len(known)
     if isinstance(subject, Scoring):
-        return Verdict(tuple(_finding(law, subject, share) for law in chosen), alarms)
+        with seeded(seed):
+            return Verdict(tuple(_finding(law, subject, share) for law in chosen), alarms)
+    try:
+        with seeded(seed):
+            subject.trace()
+    except Exception as problem:  # noqa: BLE001  # whatever a user's pair raises is what is wrong with it
+        what = f"the guide, or the model on what it drew, raises {type(problem).__name__}: {problem}"
+        first, *others = chosen
+        broken = Finding(first.name, first.statement, "broken", share, (what,), reference=first.reference)
+        why = ("means nothing while the pair cannot be run",)
+        rest = [Finding(law.name, law.statement, "skipped", share, why) for law in others]
+        return Verdict((broken, *rest), alarms)
     with untouched(subject), pyro.validation_enabled(False):
         bench = Bench(subject, seed=seed, draws=draws)
         findings: list[Finding] = []
@@ -129,7 +141,10 @@ def _finding(law: Law, subject: Bench | Scoring, alarms: float) -> Finding:
         found = list(law.run(subject))
     except Skip as why:
         return Finding(law.name, law.statement, "skipped", alarms, (str(why),))
-    wrong, _ = judge(found, alarms)
+    except (NotImplementedError, RuntimeError, ValueError, TypeError) as problem:
+        what = f"raises {type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+        return Finding(law.name, law.statement, "broken", alarms, (what,), reference=law.reference)
+    wrong = judge(found, alarms)
     compared = tuple(one for one in found if isinstance(one, Comparison))
     what = tuple(one.message() if isinstance(one, Comparison) else one.what for one in wrong)
     causes = tuple(dict.fromkeys(cause for one in wrong for cause in one.causes))

@@ -22,7 +22,7 @@ from torch import distributions as d
 
 from ppl_models.distributions import seeded
 from ppl_models.verify.bench import Bench
-from ppl_models.verify.draws import drawn_sites, weigh_traces
+from ppl_models.verify.draws import drawn_sites, log_prob, weigh_traces
 from ppl_models.verify.findings import Comparison, Mean, Skip, mean_of
 from ppl_models.verify.pairs import Pair, base_of, is_enumerated, latent, whole_plates
 
@@ -49,7 +49,7 @@ def gradient(bench: Bench) -> Iterator[Comparison]:
     if any(latent(s) and s["name"] not in guide.nodes and not is_enumerated(s) for s in drawn_sites(model)):
         raise Skip("a latent site is drawn by the model itself")
     step = max(STEP.get(value.dtype, 1e-2) for value in parameters.values())
-    along = _Direction(bench.pair, parameters, step=step, seed=bench.stream(9))
+    along = Direction(bench.pair, parameters, step=step, seed=bench.stream(9))
     asked = [site for site in drawn_sites(guide) if latent(site)]
     smooth = all(is_enumerated(site) or isinstance(base_of(site["fn"]), PATHWISE) for site in asked)
     if not smooth and bench.pair.draws_claimed > 1:
@@ -59,9 +59,9 @@ def gradient(bench: Bench) -> Iterator[Comparison]:
     with whole_plates():
         found = torch.tensor([along.gradient(seed) for seed in seeds], dtype=torch.float64)
         if smooth:
-            right = torch.tensor([along.difference(seed, 1) for seed in seeds], dtype=torch.float64)
-            coarse = torch.tensor([along.difference(seed, 2) for seed in seeds], dtype=torch.float64)
-            apart, truncation = found - right, float((right - coarse).abs().max())
+            near, far = (torch.tensor([along.differences(seed, by) for seed in seeds]) for by in (1, 2))
+            right, bend = near.double().T
+            apart, truncation = found - right, float(((right - far[:, 0]).abs() + bend.abs()).max())
         else:
             right, truncation = along.score([bench.stream(11, draw) for draw in range(len(seeds))]), 0.0
             apart = None
@@ -78,7 +78,7 @@ def gradient(bench: Bench) -> Iterator[Comparison]:
     yield Comparison(what, known, expected, slack=slack, causes=causes)
 
 
-class _Direction:
+class Direction:
     """A random direction in the space of all parameters, of length 1 an entry.
 
     Args:
@@ -122,13 +122,17 @@ class _Direction:
         ]
         return float(sum(slopes))
 
-    def difference(self, seed: int, steps: int) -> float:
-        """The loss's central difference with fixed random numbers."""
+    def differences(self, seed: int, steps: int) -> tuple[float, float]:
+        """The loss's central difference with fixed random numbers, and half of what the one-sided ones are apart.
+
+        The latter is the most that a kink within the step can put the former off by.
+        """
         ends = []
-        for by in (steps, -steps):
+        for by in (steps, 0, -steps):
             with self.moved(by), seeded(seed):
                 ends.append(-self.pair.elbo())
-        return (ends[0] - ends[1]) / (2 * steps * self.step)
+        length = steps * self.step
+        return (ends[0] - ends[2]) / (2 * length), (ends[0] - 2 * ends[1] + ends[2]) / (2 * length)
 
     @torch.no_grad()
     def score(self, seeds: list[int]) -> Float[Tensor, " draws"]:
@@ -152,7 +156,8 @@ class _Direction:
             again = poutine.trace(poutine.replay(pair.guide, trace=guide)).get_trace(*pair.args, **pair.kwargs)
             model = poutine.trace(poutine.replay(pair.model, trace=again)).get_trace(*pair.args, **pair.kwargs)
             terms = weigh_traces(pair, model, again)
-        return terms.elbo, terms.guide
+        own = sum(float(log_prob(site).sum()) for site in drawn_sites(again) if latent(site))  # draws have no scale
+        return terms.elbo, own
 
 
 def _causes(found: Float[Tensor, " draws"], right: Float[Tensor, " draws"], *, smooth: bool) -> tuple[str, ...]:

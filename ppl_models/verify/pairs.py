@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pyro
 import torch
 from jaxtyping import Int
 from pyro import poutine
 from pyro.distributions import Delta
-from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import ELBO, RenyiELBO, ReweightedWakeSleep, Trace_ELBO, TraceEnum_ELBO
 from pyro.poutine.subsample_messenger import SubsampleMessenger
 from torch import Tensor, nn
 from torch.distributions import Distribution, MixtureSameFamily, Transform, biject_to
@@ -61,6 +62,10 @@ class Pair:
     bound: Callable[[int], Tensor] | None = None
 
     def __post_init__(self) -> None:
+        if (isinstance(self.loss, RenyiELBO) and self.loss.alpha != 0) or isinstance(self.loss, ReweightedWakeSleep):
+            raise InputError(
+                f"Pair: expected a loss that estimates a bound of log p(x), got {type(self.loss).__name__}"
+            )
         if (self.rows is None) != (self.batch is None):
             raise InputError("Pair: expected rows and batch together, the number of all rows and the way to take some")
         if self.rows is not None and self.rows < 2:
@@ -84,6 +89,7 @@ class Pair:
         guide = poutine.trace(self.guide).get_trace(*args, **self.kwargs)
         return poutine.trace(poutine.replay(self.model, trace=guide)).get_trace(*args, **self.kwargs), guide
 
+    @cached_property
     def estimator(self) -> ELBO | Loss:
         """The loss, or Pyro's estimator that suits the sites."""
         if self.loss is not None:
@@ -99,14 +105,14 @@ class Pair:
     def elbo(self, args: tuple | None = None) -> float:
         """One estimate of what the loss claims to be: the ELBO, or the bound by K draws, in nats."""
         args = self.args if args is None else args
-        estimator = self.estimator()
+        estimator = self.estimator
         with torch.no_grad():
             loss = getattr(estimator, "loss", estimator)(self.model, self.guide, *args, **self.kwargs)
         return -float(loss)
 
     def gradients(self) -> None:
         """Add one estimate of the loss's gradient to every parameter's."""
-        estimator = self.estimator()
+        estimator = self.estimator
         if not isinstance(estimator, ELBO):
             estimator(self.model, self.guide, *self.args, **self.kwargs).backward()
         elif self._in_store():
@@ -129,31 +135,34 @@ class Pair:
                 nodes = poutine.trace(side, param_only=True).get_trace(*self.args, **self.kwargs).nodes
                 found |= {name: unconstrained(site["value"]) for name, site in nodes.items() if site["type"] == "param"}
         known = {value.data_ptr() for value in found.values()}
-        for module in self.modules():
+        for number, module in enumerate(self.modules()):
             own = {name: value for name, value in module.named_parameters() if value.data_ptr() not in known}
-            found |= {f"{type(module).__name__}.{name}": value for name, value in own.items()}
+            found |= {f"{type(module).__name__}[{number}].{name}": value for name, value in own.items()}
         return {name: value for name, value in found.items() if value.requires_grad}
 
 
 @contextmanager
 def untouched(pair: Pair) -> Iterator[None]:
     """The pair's parameters, gradients and buffers, and the parameter store, are afterwards what they were."""
+    store = pyro.get_param_store()
+    state, kept = store.get_state(), {name: value.detach().clone() for name, value in store.named_parameters()}
+    buffers = [(value, value.clone()) for module in pair.modules() for value in module.buffers()]
     with seeded(0):
-        pair.trace()  # parameters that are made at the first call are no trace of ours
-    store = pyro.get_param_store().get_state()
-    held = {name: value.detach().clone() for name, value in pair.parameters().items()}
-    buffers = [{name: value.clone() for name, value in module.named_buffers()} for module in pair.modules()]
+        pair.trace()  # parameters that are made at the first call
+    held = [(value, value.detach().clone(), value.grad) for value in pair.parameters().values()]
     try:
         yield
     finally:
-        pyro.get_param_store().set_state(store)
         with torch.no_grad():
-            for name, value in pair.parameters().items():
-                value.copy_(held[name])
-                value.grad = None
-            for module, kept in zip(pair.modules(), buffers, strict=True):
-                for name, value in module.named_buffers():
-                    value.copy_(kept[name])
+            for value, before, gradient in held:
+                value.copy_(before)
+                value.grad = gradient
+            for value, before in buffers:
+                value.copy_(before)
+            store.clear()
+            store.set_state(state)
+            for name, value in store.named_parameters():
+                value.copy_(kept[name])
 
 
 @contextmanager
@@ -207,6 +216,16 @@ def base_of(fn: Distribution) -> Distribution:
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     return fn
+
+
+def masked(site: Mapping[str, object]) -> bool:
+    """Whether a site's own distribution leaves out some of its values."""
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        if hasattr(fn, "_mask"):
+            return True
+        fn = fn.base_dist
+    return False
 
 
 def to_real(site: Mapping[str, object]) -> Transform:

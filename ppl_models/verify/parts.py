@@ -1,6 +1,5 @@
 """Laws of the parts: reconstruction and KL, apart and together."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -11,7 +10,7 @@ from torch.distributions.kl import kl_divergence
 from ppl_models.distributions import seeded
 from ppl_models.verify.bench import Bench
 from ppl_models.verify.draws import Site
-from ppl_models.verify.findings import Comparison, Mean, Skip, mean_of, rounding
+from ppl_models.verify.findings import Comparison, Skip, beside, mean_of, rounding
 from ppl_models.verify.pairs import base_of, latent, whole_plates
 
 
@@ -33,7 +32,7 @@ def parts(bench: Bench) -> Iterator[Comparison]:
 
 def _compared(what: str, claimed: Tensor, own: Tensor, causes: tuple[str, ...]) -> Comparison:
     one, other = mean_of(claimed), mean_of(own)
-    known = Mean(one.value, math.hypot(one.se, other.se), one.draws)
+    known = beside(one, other)
     return Comparison(what, known, other.value, slack=rounding(other.value), causes=causes)
 
 

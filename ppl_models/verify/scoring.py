@@ -22,6 +22,7 @@ class Scoring:
         data: the rows, of a length, and indexed by a tensor of whole numbers.
         log_evidence: what each row's log density is, where that is known exactly.
         kind: "exact", or "lower bound".
+        mean_se: Monte Carlo standard error of the mean over rows, of a bound by draws.
         blind: makes of some rows the same rows with what must not matter, such as their labels, changed.
         rescaled: fits the same family to loc + scale · x, and gives the log density of such rows with the rows; called
             with loc and scale, the same for all columns.
@@ -35,6 +36,7 @@ class Scoring:
     data: Rows
     log_evidence: Float[Tensor, " rows"] | None = None
     kind: str = "exact"
+    mean_se: float = 0.0
     blind: Callable[[Rows], Rows] | None = None
     rescaled: Callable[[float, float], tuple[LogDensity, Rows]] | None = None
     relabelled: LogDensity | None = None

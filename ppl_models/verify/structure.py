@@ -11,7 +11,8 @@ from ppl_models.distributions import seeded
 from ppl_models.verify.bench import Bench
 from ppl_models.verify.draws import Site, log_prob
 from ppl_models.verify.findings import Fact, Skip
-from ppl_models.verify.pairs import base_of, drawn, is_enumerated, latent, vectorised, whole_plates
+from ppl_models.verify.gradient import Direction
+from ppl_models.verify.pairs import base_of, drawn, is_enumerated, latent, masked, vectorised, whole_plates
 
 
 def sites(bench: Bench) -> Iterator[Fact]:
@@ -57,7 +58,7 @@ def shapes(bench: Bench) -> Iterator[Fact]:
 def plates(bench: Bench) -> Iterator[Fact]:
     """Each latent site stands in the same plates, of the same sizes, in model and guide."""
     for name, mine, theirs in _shared(bench.traces):
-        one, other = ({(frame.name, frame.size) for frame in vectorised(site)} for site in (mine, theirs))
+        one, other = ({(_label(frame), frame.size) for frame in vectorised(site)} for site in (mine, theirs))
         yield Fact(
             one == other,
             f"site {name!r} stands in {_plate_words(one)} in the model and in {_plate_words(other)} in the guide",
@@ -88,10 +89,10 @@ def scales(bench: Bench) -> Iterator[Fact]:
     for traces in (bench.traces, part):
         for name, mine, theirs in _shared(traces):
             one, other = (_counted(site) for site in (mine, theirs))
-            if isinstance(base_of(theirs["fn"]), Delta) or not one.numel():
+            if isinstance(base_of(theirs["fn"]), Delta) or masked(mine) or masked(theirs) or not one.numel():
                 continue  # a point's own log density is zero, however often it counts
             yield Fact(
-                one.shape == other.shape and bool(torch.allclose(one, other)),
+                bool(torch.allclose(*torch.broadcast_tensors(one, other))),
                 f"site {name!r} counts {_words(one)} times in the model and {_words(other)} times in the guide",
                 _scale_causes(mine, theirs),
             )
@@ -113,19 +114,20 @@ def gradients(bench: Bench) -> Iterator[Fact]:
         raise Skip("the pair has no parameters")
     largest = dict.fromkeys(parameters, 0.0)
     sound = dict.fromkeys(parameters, True)
-    for draw in range(4):
+    nearby = Direction(pair, parameters, step=1e-2, seed=bench.stream(3))
+    for draw, by in enumerate((0, 0, 1, -1)):  # nearby too: a layer that starts at zero hides those before it
         for value in parameters.values():
             value.grad = None
-        with seeded(bench.stream(3, draw)), whole_plates():
+        with seeded(bench.stream(3, draw)), whole_plates(), nearby.moved(by):
             pair.gradients()
         for name, value in parameters.items():
-            if value.grad is not None:
+            if value.grad is not None and value.numel():
                 sound[name] &= bool(torch.isfinite(value.grad).all())
-                largest[name] = max(largest[name], float(value.grad.nan_to_num().abs().max()) if value.numel() else 1.0)
+                largest[name] = max(largest[name], float(value.grad.nan_to_num().abs().max()))
     for name in parameters:
         yield Fact(sound[name], f"parameter {name!r} has a gradient that is not finite", ("log or division by 0",))
         yield Fact(
-            largest[name] > 0,
+            largest[name] > 0 or not parameters[name].numel(),
             f"parameter {name!r} has no gradient",
             ("the parameter is detached: detach(), no_grad() or .data before its use", "the parameter is not used"),
         )
@@ -170,7 +172,7 @@ def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _same_region(one: constraints.Constraint, other: constraints.Constraint, like: Tensor) -> bool:
     """Whether two supports hold the same points, as far as points around the guide's draw and far from it tell."""
-    probes = [like * factor + shift for factor in (-10.0, -1.0, 0.0, 0.1, 10.0) for shift in (-3.0, 0.0, 0.5, 3.0)]
+    probes = [like * factor + shift for factor in (-10.0, -1.0, 0.1, 1.0, 10.0) for shift in (-3.1, 0.0, 0.53, 3.1)]
     try:
         return all(bool((one.check(probe) == other.check(probe)).all()) for probe in probes)
     except (ValueError, RuntimeError):
@@ -201,5 +203,10 @@ def _scale_causes(mine: Site, theirs: Site) -> tuple[str, ...]:
     return ("poutine.scale on one side alone: the KL is weighed, and the number is no ELBO",)
 
 
+def _label(frame: object) -> str:
+    """A plate's name where it takes a part of its rows, which model and guide must agree on; else its dimension."""
+    return frame.name if frame.size != frame.full_size else f"of dimension {frame.dim}"
+
+
 def _plate_words(frames: set[tuple[str, int]]) -> str:
-    return ", ".join(f"plate {name!r} of {size}" for name, size in sorted(frames)) or "no plate"
+    return ", ".join(f"plate {name} of {size}" for name, size in sorted(frames)) or "no plate"
