@@ -231,7 +231,8 @@ def classes(batch, rows=ROWS):
     locs = pyro.sample("locs", dist.Normal(torch.zeros(2, **WIDE), 2.0).to_event(1))
     with pyro.plate("rows", rows, subsample=everyone(batch)):
         y = pyro.sample("y", dist.Categorical(torch.tensor([0.3, 0.7], **WIDE)), infer={"enumerate": "parallel"})
-        pyro.sample("x", dist.Normal(locs[..., y] if locs.dim() == 1 else locs.gather(-1, y), 1.0), obs=batch)
+        chosen = (locs * nn.functional.one_hot(y, 2)).sum(-1)
+        pyro.sample("x", dist.Normal(chosen, 1.0), obs=batch)
 
 
 def class_guide(batch, rows=ROWS):

@@ -6,7 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from cases import CASES, build, fitted
+from cases import CASES, CONJUGATE, build, fitted
 from faults import FAULTS, LOG_EVIDENCE, RIGHT, TABLE, conjugate, enumerated, pair, scoring
 from outsiders import OUTSIDERS, subsampled_renyi
 
@@ -17,6 +17,7 @@ from ppl_models.verify.evidence import integrate
 from ppl_models.verify.families import pair_of, scoring_of
 from ppl_models.verify.findings import Comparison, Fact, Mean, judge, mean_of
 
+SLOW = ("gradient", "particles")  # of enumerated pairs, whose ELBO test_laws.py holds to closed forms besides
 SMALL = {"draws": 64, "alarms": 1e-3}  # false alarms 1e-3 a subject at the most, and seeds are fixed
 
 
@@ -58,7 +59,8 @@ def test_the_known_fault_of_renyis_bound_under_subsampling_is_named():
 @pytest.mark.parametrize("name", CASES)
 def test_our_families_break_no_law(name):
     family, rows = fitted(name).family, build(name)[1][torch.arange(20)]
-    verify(pair_of(family, rows), **SMALL).require()
+    laws = [law.name for law in PAIR_LAWS if CASES[name].method is not CONJUGATE or law.name not in SLOW]
+    verify(pair_of(family, rows), laws=laws, **SMALL).require()
     if not hasattr(family, "reconstruction_log_likelihood"):
         verify(scoring_of(family, rows)).require()
 

@@ -79,7 +79,7 @@ def coverage_table(ranks: Int[np.ndarray, " simulations"], draws: int) -> pd.Dat
     return pd.DataFrame({"level": LEVELS, "coverage": held, "se": errors})
 
 
-def calibration_summary(ranks: pd.DataFrame, draws: int) -> dict[str, float]:
+def calibration_summary(ranks: pd.DataFrame, draws: int) -> dict[str, float | int]:
     """What the ranks of all parameters of a posterior say, for a line of a table.
 
     Args:
