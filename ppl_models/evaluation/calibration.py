@@ -13,6 +13,7 @@ https://arxiv.org/abs/1804.06788). Three looks at the ranks of many simulations:
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -160,6 +161,7 @@ def _places(draws: int) -> Int[np.ndarray, " shares"]:
     return np.unique(np.linspace(1, draws, min(draws, 100)).round().astype(np.int64))
 
 
+@cache
 def _uniform_rarest(simulations: int, draws: int, *, seed: int) -> Float[np.ndarray, " samples"]:
     """What ``_rarest`` is of uniform samples."""
     random = np.random.default_rng(seed)

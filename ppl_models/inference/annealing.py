@@ -27,13 +27,12 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.families import Amortised
-from ppl_models.inference.row_normals import RowNormals, fit_normals
+from ppl_models.inference.row_normals import PAIRS, ROUNDS, RowNormals, fit_normals
 
 TEMPERATURES = 60
 LEAPS = 3  # of a trajectory
 PILOTS = 4  # chains that find the steps
 ACCEPTED = 0.8  # share of moves that the steps aim at
-ROUNDS, PAIRS = 6, 2  # of the Normal's fit
 
 
 @dataclass(frozen=True)

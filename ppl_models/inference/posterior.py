@@ -42,7 +42,7 @@ def sample(family: Family, rows: int, *, seed: int, label: object | None = None)
     """
     at_least_one(rows=rows)
     with seeded(seed):
-        return _in_raw_units(family, family.draw(rows) if label is None else family.draw_class(rows, label))
+        return as_table(family, family.draw(rows) if label is None else family.draw_class(rows, label))
 
 
 @torch.no_grad()
@@ -60,10 +60,10 @@ def simulate(family: Family, rows: int, *, seed: int) -> tuple[Dataset, Tensor |
     at_least_one(rows=rows)
     with seeded(seed):
         drawn = family.draw(rows)
-    return family.preparation(_in_raw_units(family, drawn)), drawn.latents
+    return family.preparation(as_table(family, drawn)), drawn.latents
 
 
-def _in_raw_units(family: Family, drawn: Draws) -> pd.DataFrame:
+def as_table(family: Family, drawn: Draws) -> pd.DataFrame:
     """Drawn rows as a table, with their classes before them if they have any."""
     frame = family.preparation.invert(drawn.values)
     if drawn.labels is not None:

@@ -26,12 +26,11 @@ from torch.distributions import Chi2
 
 from ppl_models.datasets import Dataset
 from ppl_models.families import Amortised, LabelledVAE
-from ppl_models.inference.row_normals import RowNormals, fit_normals
+from ppl_models.inference.row_normals import PAIRS, ROUNDS, RowNormals, fit_normals
 from ppl_models.inference.weights import CELLS_IN_MEMORY, draws_at_once, rows_at_once
 
 FREEDOM = 20.0
 OWN = 0.1  # share of draws from Normal(0, I)
-ROUNDS, PAIRS = 6, 2  # of the fit's averages
 
 
 @dataclass(frozen=True)

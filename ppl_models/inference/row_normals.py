@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+ROUNDS, PAIRS = 6, 2  # of averages, as callers draw them
 CLIMBS = 6
 STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 0.0)  # shares of a Newton step, of which the best is taken
 LEAST_CURVATURE = 0.02  # no direction is wider than seven of the guide's standard deviations

@@ -11,6 +11,7 @@ from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density
 from ppl_models.families import Amortised, Family
 from ppl_models.inference.annealing import TEMPERATURES, anneal
+from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.density import facts_of
 from ppl_models.inference.posterior import simulate
 from ppl_models.inference.proposals import rows_to_propose_for
@@ -44,14 +45,12 @@ def sandwich(family: Family, rows: int, *, seed: int, chains: int = 16, temperat
             "got one without, or one that dequantises levels"
         )
     data, latents = simulate(family, rows, seed=seed)
-    size, start, lower, upper = rows_to_propose_for(family, chains), 0, [], []
+    size, lower, upper = rows_to_propose_for(family, chains), [], []
     with pyro.validation_enabled(False):
-        while start < rows:
-            part = slice(start, start + size)
-            low, high = _bounds(family, data[part], latents[part], seed=seed, chains=chains, temperatures=temperatures)
-            lower.append(low + data.log_scale[part])
-            upper.append(high + data.log_scale[part])
-            start += size
+        for batch, z in zip(chunks_of(data, size), latents.split(size), strict=True):
+            low, high = _bounds(family, batch, z, seed=seed, chains=chains, temperatures=temperatures)
+            lower.append(low + batch.log_scale)
+            upper.append(high + batch.log_scale)
     low, high = (torch.cat(parts).cpu().numpy().astype(np.float64) for parts in (lower, upper))
     return Density(low, "interval", **facts_of(family, data), draws=chains, upper=high)
 

@@ -23,10 +23,10 @@ from ppl_models.datasets import Dataset, Preparation
 from ppl_models.distributions import assemble, seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import ranks_of
-from ppl_models.families import Amortised, ClassProduct
+from ppl_models.families import Amortised, ClassProduct, Draws
 from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.fitting import fit
-from ppl_models.inference.posterior import in_raw_units, parameter_draws, simulate
+from ppl_models.inference.posterior import as_table, in_raw_units, parameter_draws, simulate
 from ppl_models.inference.proposals import base_noise, propose, rows_to_propose_for
 from ppl_models.inference.refined import Theta
 
@@ -62,10 +62,7 @@ def simulate_from_prior(family: ClassProduct, rows: int, *, seed: int) -> tuple[
         member = dist.Categorical(weights).sample((rows,))
         blocks = zip(family.row, thetas, strict=True)
         values = assemble({block.columns: block.likelihood(theta, member).sample() for block, theta in blocks})
-    frame = plain.invert(values)
-    if family.labelled:
-        names = list(schema.label.categories)
-        frame.insert(0, schema.label.name, pd.Categorical.from_codes(member.numpy(), categories=names))
+    frame = as_table(family, Draws(values, member if family.labelled else None))
     sites = {name: trace.nodes[name]["value"][None] for name in trace.stochastic_nodes if name != "classes"}
     return plain(frame), in_raw_units(family, Theta(sites))
 

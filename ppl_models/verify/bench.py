@@ -1,5 +1,6 @@
 """A pair under examination: draws of it that several laws look at, made once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppl_models.distributions import seeded
-from ppl_models.verify.draws import Terms, weigh
+from ppl_models.verify.draws import Terms, weigh_traces
 from ppl_models.verify.evidence import Evidence, integrate
 from ppl_models.verify.findings import Skip
 from ppl_models.verify.pairs import Pair, is_point, latent, whole_plates
@@ -33,6 +34,15 @@ class Bench:
         """The seed of a draw for a purpose; different ones share none."""
         return (self.seed * 64 + purpose) * 100_003 + draw
 
+    @torch.no_grad()
+    def repeated(self, purpose: int, draws: int, estimate: Callable[[int], float | Tensor]) -> Float[Tensor, " draws"]:
+        """Independent estimates for a purpose, each of its own seed, by their numbers."""
+        found = []
+        for draw in range(draws):
+            with seeded(self.stream(purpose, draw)):
+                found.append(float(estimate(draw)))
+        return torch.tensor(found, dtype=torch.float64)
+
     @cached_property
     def traces(self) -> tuple[poutine.Trace, poutine.Trace]:
         """One run of model and guide."""
@@ -54,16 +64,13 @@ class Bench:
 
     def _one(self, draw: int) -> Terms:
         with seeded(self.stream(1, draw)):
-            return weigh(self.pair)
+            return weigh_traces(self.pair, *self.pair.trace())
 
     @cached_property
     def objective(self) -> Float[Tensor, " draws"]:
         """What training climbs, of all rows, from the seeds of ``terms``."""
-        found = []
-        for draw in range(self.draws):
-            with seeded(self.stream(1, draw)), whole_plates():
-                found.append(self.pair.elbo())
-        return torch.tensor(found, dtype=torch.float64)
+        with whole_plates():
+            return self.repeated(1, self.draws, lambda draw: self.pair.elbo())
 
     @cached_property
     def claimed(self) -> Float[Tensor, " draws"]:

@@ -103,11 +103,9 @@ def draws(bench: Bench) -> Iterator[Comparison]:
         raise Skip("no bound by draws is claimed")
     more = Bench(pair, seed=bench.seed, draws=4 * bench.draws)
     for count in (1, 4, 16):
-        found = []
-        for draw in range(max(64, more.draws // count)):
-            with seeded(bench.stream(12, draw)), whole_plates(), torch.no_grad():
-                found.append(float(pair.bound(count)))
-        own, claimed = mean_of(more.bounds(count)), mean_of(torch.tensor(found, dtype=torch.float64))
+        with whole_plates():
+            claimed = mean_of(bench.repeated(12, max(64, more.draws // count), lambda draw, k=count: pair.bound(k)))
+        own = mean_of(more.bounds(count))
         both = beside(claimed, own)
         yield Comparison(
             f"the bound by {count} draws, nats",

@@ -73,12 +73,7 @@ def total(sites: Iterable[Site]) -> float:
     return float(sum((log_prob(site) * site["scale"]).sum() for site in sites))
 
 
-def weigh(pair: Pair, args: tuple | None = None) -> Terms:
-    """One draw of the guide, weighed."""
-    return weigh_traces(pair, *pair.trace(args), args=args)
-
-
-def weigh_traces(pair: Pair, model: poutine.Trace, guide: poutine.Trace, *, args: tuple | None = None) -> Terms:
+def weigh_traces(pair: Pair, model: poutine.Trace, guide: poutine.Trace) -> Terms:
     """A run of the guide and of the model on it, weighed."""
     asked = [site for site in drawn_sites(guide) if latent(site)]
     told = {site["name"] for site in asked}
@@ -87,7 +82,7 @@ def weigh_traces(pair: Pair, model: poutine.Trace, guide: poutine.Trace, *, args
     if not summed:
         frames = common_plates([*drawn_sites(model), *asked])
         return replace(_terms([model], asked, told, frames=frames), told=observed)
-    runs = [run_told(pair, guide, values, args=args) for values in assignments(summed)]
+    runs = [run_told(pair, guide, values) for values in assignments(summed)]
     return replace(_terms(runs, asked, told, frames=keys(summed[0])), told=observed)
 
 
@@ -149,17 +144,14 @@ def assignments(summed: list[Site]) -> Iterator[dict[str, Tensor]]:
         yield {site["name"]: value.expand(site["fn"].shape()) for site, value in zip(summed, choice, strict=True)}
 
 
-def run_told(
-    pair: Pair, guide: poutine.Trace, values: Mapping[str, Tensor], *, args: tuple | None = None
-) -> poutine.Trace:
+def run_told(pair: Pair, guide: poutine.Trace, values: Mapping[str, Tensor]) -> poutine.Trace:
     """The model on what the guide drew, and on these values of what it did not."""
     both = guide.copy()
     for name, value in values.items():
         if name in both.nodes:
             both.remove_node(name)
         both.add_node(name, name=name, type="sample", value=value, is_observed=False, infer={})
-    told = poutine.trace(poutine.replay(pair.model, trace=both))
-    return told.get_trace(*(pair.args if args is None else args), **pair.kwargs)
+    return poutine.trace(poutine.replay(pair.model, trace=both)).get_trace(*pair.args, **pair.kwargs)
 
 
 def drawn_sites(trace: poutine.Trace) -> list[Site]:
@@ -179,13 +171,17 @@ def common_plates(sites: list[Site]) -> Plates:
 
 def sum_by(sites: list[Site], frames: Plates) -> Tensor:
     """The sum of sites' log probabilities for each element of some plates, unscaled."""
-    kept = {dim for _, dim in frames}
     result = torch.zeros((), dtype=torch.float64)
     for site in sites:
-        found = log_prob(site)
-        gone = [dim for dim in range(-found.dim(), 0) if dim not in kept]
-        result = result + (found.sum(gone, keepdim=True) if gone else found)
+        result = result + sum_beyond(log_prob(site), frames)
     return result
+
+
+def sum_beyond(values: Tensor, frames: Plates) -> Tensor:
+    """Values of all plates summed over those that are not among some."""
+    kept = {dim for _, dim in frames}
+    gone = [dim for dim in range(-values.dim(), 0) if dim not in kept]
+    return values.sum(gone, keepdim=True) if gone else values
 
 
 def scale_of(sites: list[Site]) -> float | Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import torch
 
-from ppl_models.distributions import seeded
 from ppl_models.verify.bench import Bench
 from ppl_models.verify.diagnosis import wrong_draws, wrong_parts
 from ppl_models.verify.findings import Comparison, Mean, Skip, beside, mean_of, rounding
@@ -41,13 +40,13 @@ def minibatches(bench: Bench) -> Iterator[Comparison]:
     pair = bench.pair
     if pair.batch is None and not bench.subsampled:
         raise Skip("the pair takes all rows at once")
-    found = []
-    for draw in range(bench.draws // 4):
-        with seeded(bench.stream(7, draw)):
-            parts = [(pair.args,)] * 3 if pair.batch is None else [(pair.batch(rows),) for rows in bench.batches(draw)]
-            found.append(sum(pair.elbo(*part) for part in parts) / len(parts))
-    values, whole = torch.tensor(found, dtype=torch.float64), mean_of(bench.objective)
-    known = mean_of(values)
+
+    def over_parts(draw: int) -> float:
+        """The mean over the parts of one division of the rows; over three choices of plates that subsample."""
+        parts = [pair.args] * 3 if pair.batch is None else [pair.batch(rows) for rows in bench.batches(draw)]
+        return sum(pair.elbo(part) for part in parts) / len(parts)
+
+    known, whole = mean_of(bench.repeated(7, bench.draws // 4, over_parts)), mean_of(bench.objective)
     both = beside(known, whole)
     yield Comparison(
         "the mean over parts of the rows, nats",
@@ -77,22 +76,39 @@ def _scale_causes(bench: Bench, found: Mean) -> tuple[str, ...]:
     return ("the plate's scale stands inside the logsumexp over draws: it is a power of each weight",)
 
 
+def order(bench: Bench) -> Iterator[Comparison]:
+    """The order of the rows changes no ELBO."""
+    pair = bench.pair
+    if pair.batch is None:
+        raise Skip("the pair takes its rows as they are")
+
+    def shuffled(draw: int) -> float:
+        """The ELBO of all rows in a random order."""
+        return pair.elbo(
+            pair.batch(torch.randperm(pair.rows, generator=torch.Generator().manual_seed(bench.stream(15, draw))))
+        )
+
+    known, plain = mean_of(bench.repeated(15, bench.draws, shuffled)), mean_of(bench.objective)
+    both = beside(known, plain)
+    causes = ("parameters or noise are kept by place in the batch, and not by row",)
+    yield Comparison(
+        "the ELBO of the rows in another order", both, plain.value, slack=rounding(plain.value), causes=causes
+    )
+
+
 def particles(bench: Bench) -> Iterator[Comparison]:
     """With several particles, the ELBO's estimate has the same expectation as with one."""
     estimator = bench.pair.estimator
     if bench.pair.draws_claimed > 1 or not hasattr(estimator, "num_particles"):
         raise Skip("the loss has no particles to average over")
     before = estimator.num_particles
-    found = []
     try:
         estimator.num_particles = 4
-        for draw in range(bench.draws // 4):
-            with seeded(bench.stream(8, draw)), whole_plates(), torch.no_grad():
-                pair = bench.pair
-                found.append(-float(estimator.loss(pair.model, pair.guide, *pair.args, **pair.kwargs)))
+        with whole_plates():
+            known = mean_of(bench.repeated(8, bench.draws // 4, lambda draw: bench.pair.elbo()))
     finally:
         estimator.num_particles = before
-    known, one = mean_of(torch.tensor(found, dtype=torch.float64)), mean_of(bench.objective)
+    one = mean_of(bench.objective)
     both = beside(known, one)
     causes = ("particles are added up, or averaged in another scale than the logarithm's",)
     yield Comparison("the ELBO by 4 particles, nats", both, one.value, slack=rounding(one.value), causes=causes)

@@ -6,32 +6,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ppl_models.distributions import seeded
-from ppl_models.verify.bench import Bench
-from ppl_models.verify.findings import Comparison, Fact, Mean, Skip, beside, mean_of, rounding
+from ppl_models.verify.findings import Comparison, Fact, Mean, Skip
 from ppl_models.verify.scoring import Scoring
 
 ALONE = 20  # rows that are scored one by one
 CLOSE = 1e-5
 MANY = 1000
-
-
-def order(bench: Bench) -> Iterator[Comparison]:
-    """The order of the rows changes no ELBO."""
-    pair = bench.pair
-    if pair.batch is None:
-        raise Skip("the pair takes its rows as they are")
-    found = []
-    for draw in range(bench.draws):
-        rows = torch.randperm(pair.rows, generator=torch.Generator().manual_seed(bench.stream(15, draw)))
-        with seeded(bench.stream(15, draw)):
-            found.append(pair.elbo(pair.batch(rows)))
-    known, plain = mean_of(torch.tensor(found, dtype=torch.float64)), mean_of(bench.objective)
-    both = beside(known, plain)
-    causes = ("parameters or noise are kept by place in the batch, and not by row",)
-    yield Comparison(
-        "the ELBO of the rows in another order", both, plain.value, slack=rounding(plain.value), causes=causes
-    )
 
 
 def company(scoring: Scoring) -> Iterator[Fact]:

@@ -19,6 +19,7 @@ from ppl_models.verify.draws import (
     keys,
     run_told,
     scale_of,
+    sum_beyond,
     sum_by,
     summed_within,
 )
@@ -140,18 +141,14 @@ class Joint:
         kept = self.plates | places
         told, jacobian = {}, torch.zeros((), dtype=torch.float64)
         for site in self.sites:
-            change, real = to_real(site).inv, reals[site["name"]]
-            told[site["name"]] = change.inv(real)
-            found = change.inv.log_abs_det_jacobian(real, told[site["name"]]).double()
-            gone = [dim for dim in range(-found.dim(), 0) if dim not in {place for _, place in kept}]
-            jacobian = jacobian + (found.sum(gone, keepdim=True) if gone else found)
+            change, real = to_real(site), reals[site["name"]]
+            told[site["name"]] = change(real)
+            jacobian = jacobian + sum_beyond(change.log_abs_det_jacobian(real, told[site["name"]]).double(), kept)
         choices = list(assignments(list(self.summed))) if self.summed else [{}]
         runs = [run_told(self.pair, self.guide, told | choice) for choice in choices]
         inner = keys(self.summed[0]) if self.summed else self.plates
         within, beyond = summed_within(runs, inner, places)
-        gone = [dim for dim in range(-within.dim() + 1, 0) if dim not in {place for _, place in kept}]
-        whole = within.logsumexp(0)
-        whole = (whole.sum(gone, keepdim=True) if gone else whole) + sum_by(beyond, kept) + jacobian
+        whole = sum_beyond(within.logsumexp(0), kept) + sum_by(beyond, kept) + jacobian
         shape = [*lead, *(self.sizes.get(dim, 1) for dim in range(-self.depth, 0))]
         return whole.expand(shape).reshape(len(points), self.rows)
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ppl_models.verify.bound import bound, draws, evidence, exact, weights
-from ppl_models.verify.estimate import loss, minibatches, particles
+from ppl_models.verify.estimate import loss, minibatches, order, particles
 from ppl_models.verify.findings import Comparison, Fact
 from ppl_models.verify.gradient import gradient
 from ppl_models.verify.guides import density, independence
-from ppl_models.verify.invariance import affine, blindness, company, known, normalisation, order, relabelling
+from ppl_models.verify.invariance import affine, blindness, company, known, normalisation, relabelling
 from ppl_models.verify.parts import parts
 from ppl_models.verify.structure import gradients, plates, repeatable, scales, shapes, sites, supports
 

@@ -76,7 +76,7 @@ class Pair:
         """K of the bound that the loss claims to estimate; 1 for the ELBO."""
         if self.draws is not None:
             return self.draws
-        return self.loss.num_particles if isinstance(self.loss, RenyiELBO) and self.loss.alpha == 0 else 1
+        return self.loss.num_particles if isinstance(self.loss, RenyiELBO) else 1
 
     def modules(self) -> list[nn.Module]:
         """The modules among model, guide, what they are methods of, and the arguments."""
@@ -115,13 +115,14 @@ class Pair:
         estimator = self.estimator
         if not isinstance(estimator, ELBO):
             estimator(self.model, self.guide, *self.args, **self.kwargs).backward()
-        elif self._in_store():
+        elif self._in_store:
             estimator.loss_and_grads(self.model, self.guide, *self.args, **self.kwargs)
         elif not hasattr(estimator, "differentiable_loss"):
             raise Skip(f"{type(estimator).__name__} takes the gradient of parameters in the store alone")
         else:  # plain modules, which SVI's own steps pass over, as an ELBO module differentiates them
             estimator.differentiable_loss(self.model, self.guide, *self.args, **self.kwargs).backward()
 
+    @cached_property
     def _in_store(self) -> bool:
         """Whether parameters are asked for by pyro.param."""
         with seeded(0), torch.no_grad():
