@@ -53,6 +53,15 @@ def test_p_values_of_uniform_ranks_are_uniform():
     assert 0.2 < np.mean(found) < 0.8 and min(found) > 0.001
 
 
+@pytest.mark.parametrize("ends", [(0, 200), (40, 160)])
+def test_symmetry_alarms_as_often_as_its_p_value_says(ends):
+    """1,000 samples, uniform or of posteriors too wide: within 4 binomial errors; the seed is fixed."""
+    samples = np.random.default_rng(7).integers(*ends, (1000, 240))
+    found = np.array([symmetry(ranks, DRAWS) for ranks in samples])
+    for level in (0.01, 0.05, 0.5):
+        assert abs((found < level).mean() - level) < 4 * (level * (1 - level) / 1000) ** 0.5
+
+
 def test_the_summary_of_a_posterior_averages_and_counts_its_parameters():
     ranks = pd.DataFrame({"right": normal_ranks(), "narrow": normal_ranks(seed=1, width=0.6)})
     found = calibration_summary(ranks, DRAWS)
