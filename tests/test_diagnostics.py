@@ -90,8 +90,26 @@ def test_the_influences_of_chunks_add_to_the_error_of_the_total():
     assert np.mean(errors) == pytest.approx(np.std(totals, ddof=1), rel=0.052)
 
 
-def test_a_single_draw_has_no_monte_carlo_error():
-    assert np.isnan(summarise_weights(np.zeros((1, 3))).monte_carlo_se).all()
+def test_the_rise_from_half_the_draws_is_what_is_missing_still():
+    """The truth is 0; over 4,000 rows within 5 errors of the mean of the paired difference, and 1 / draws² beside."""
+    weights = normal_log_weights(rows=4000, draws=200, scale=1.4, seed=12)
+    summary = summarise_weights(weights.T)
+    missing = -summary.values
+    off = summary.rise - missing
+    assert summary.rise.mean() > 0
+    assert abs(off.mean()) < 5 * off.std(ddof=1) / 4000**0.5 + 10 / 200**2
+
+
+def test_effective_sizes_count_draws_as_their_weights_do():
+    weights = np.log(np.array([[1.0, 1.0, 2.0], [1.0, 1e-300, 1.0], [1.0, 1e-300, 1.0]]))
+    np.testing.assert_allclose(summarise_weights(weights).effective, [3, 1, 16 / 6])
+    hopeless = summarise_weights(np.full((4, 1), -np.inf))
+    assert hopeless.effective == 0
+
+
+def test_a_single_draw_has_neither_a_monte_carlo_error_nor_a_rise():
+    alone = summarise_weights(np.zeros((1, 3)))
+    assert np.isnan(alone.monte_carlo_se).all() and np.isnan(alone.rise).all()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

@@ -12,9 +12,10 @@ EXACT = Density(np.array([-1.5, -2.25]), "exact", "abc", ("x", "n"), (False, Tru
 BOUND = dataclasses.replace(
     EXACT, kind="lower bound", draws=50, monte_carlo_se=np.array([0.1, 0.2]), khat=np.array([0.3, np.inf]), mean_se=0.05
 )
+INTERVAL = dataclasses.replace(BOUND, kind="interval", upper=np.array([-1.0, -2.0]), effective=np.ones(2), rise=0.1)
 
 
-@pytest.mark.parametrize("density", [EXACT, BOUND], ids=["exact", "bound"])
+@pytest.mark.parametrize("density", [EXACT, BOUND, INTERVAL], ids=lambda density: density.kind)
 def test_a_density_comes_back_as_it_was(tmp_path, density):
     save_density(density, tmp_path / "density.npz")
     found = load_density(tmp_path / "density.npz")

@@ -32,10 +32,14 @@ class Density:
         draws: Importance draws spent on a row; 0 where nothing is drawn.
         monte_carlo_se: Monte Carlo standard error of each value, or None.
         khat: Pareto k-hat of each row's importance weights, or None.
+        effective: Effective sample size of each row's importance weights, or None.
+        rise: How much the mean over rows rises from half the draws to all, nats per row; about what it is short of the
+            truth, where the weights have a variance. NaN where nothing is drawn.
         mean_se: Monte Carlo standard error of the mean over rows. Rows share their draws, so that it
             does not follow from `monte_carlo_se`.
         given: What the density is conditional on, other columns or a row's total; "" for nothing.
         upper: An upper bound of each row's log p(x), of kind "interval" alone.
+        upper_se: Monte Carlo standard error of the mean of `upper`.
 
     Raises:
         InputError: There is no row, `discrete` does not answer for every column, or `upper` is missing from an
@@ -50,9 +54,12 @@ class Density:
     draws: int = 0
     monte_carlo_se: Float[np.ndarray, " rows"] | None = None
     khat: Float[np.ndarray, " rows"] | None = None
+    effective: Float[np.ndarray, " rows"] | None = None
+    rise: float = float("nan")
     mean_se: float = 0.0
     given: str = ""
     upper: Float[np.ndarray, " rows"] | None = None
+    upper_se: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.values) == 0:
@@ -73,6 +80,11 @@ class Density:
     def gap(self) -> float:
         """The mean over rows of upper less lower bound, in nats per row; NaN of other kinds."""
         return float(np.mean(self.upper - self.values)) if self.upper is not None else float("nan")
+
+    @property
+    def gap_se(self) -> float:
+        """The Monte Carlo standard error of `gap`, nats per row."""
+        return float(np.hypot(self.mean_se, self.upper_se))
 
     @property
     def se(self) -> float:

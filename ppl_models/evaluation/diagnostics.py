@@ -30,6 +30,11 @@ class ImportanceSummary:
     Attributes:
         values: Log of the mean weight of each row, in nats; -inf where every weight is zero.
         monte_carlo_se: Monte Carlo standard error of each value, in nats; NaN for a single draw.
+        effective: Effective sample size of each row's weights, (sum w)² / sum w²: from 1 to the number of draws, or 0
+            where every weight is zero.
+        rise: How much each value is above the mean of those by the first and by the second half of the draws, in nats;
+            NaN for a single draw. Where weights have a variance, the values fall short of the truth by c / draws, so
+            that the rise is about what is missing still.
         influence: For each draw, the sum over rows of w / mean(w) - 1. Chunks of rows that share
             their draws add their influences: sd(influence) / sqrt(draws) is the Monte Carlo standard
             error of the total over all of them.
@@ -37,6 +42,8 @@ class ImportanceSummary:
 
     values: Float[np.ndarray, " rows"]
     monte_carlo_se: Float[np.ndarray, " rows"]
+    effective: Float[np.ndarray, " rows"]
+    rise: Float[np.ndarray, " rows"]
     influence: Float[np.ndarray, " draws"]
 
 
@@ -72,7 +79,19 @@ def summarise_weights(log_weights: Float[np.ndarray, "draws rows"]) -> Importanc
     with np.errstate(invalid="ignore"):
         relative = np.exp(weights - values)
     spread = relative.std(axis=0, ddof=1) if draws > 1 else np.full(weights.shape[1], np.nan)
-    return ImportanceSummary(values, spread / np.sqrt(draws), (relative - 1).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.nan_to_num(relative.sum(0) ** 2 / np.square(relative).sum(0))
+    return ImportanceSummary(values, spread / np.sqrt(draws), effective, _rise(weights), (relative - 1).sum(axis=1))
+
+
+def _rise(weights: Float[np.ndarray, "draws rows"]) -> Float[np.ndarray, " rows"]:
+    """Each row's log mean weight less the mean of that of two halves of its draws, an odd one left out."""
+    half = len(weights) // 2
+    if half == 0:
+        return np.full(weights.shape[1], np.nan)
+    halves = logsumexp(weights[: 2 * half].reshape(2, half, -1), axis=1)
+    with np.errstate(invalid="ignore"):
+        return logsumexp(halves, axis=0) - np.log(2) - halves.mean(0)
 
 
 def pareto_k(log_weights: Float[np.ndarray, "rows draws"]) -> Float[np.ndarray, " rows"]:

@@ -9,8 +9,6 @@ import numpy as np
 from ppl_models.errors import InputError
 from ppl_models.evaluation.comparison import Density
 
-ARRAYS = ("values", "monte_carlo_se", "khat")
-
 
 def save_density(density: Density, path: str | Path) -> None:
     """Write a density to an npz file, whole or not at all.
@@ -20,8 +18,9 @@ def save_density(density: Density, path: str | Path) -> None:
         path: the file, replaced if it exists.
     """
     path = Path(path)
-    arrays = {name: getattr(density, name) for name in ARRAYS if getattr(density, name) is not None}
-    facts = {field.name: getattr(density, field.name) for field in fields(density) if field.name not in ARRAYS}
+    whole = {field.name: getattr(density, field.name) for field in fields(density)}
+    arrays = {name: value for name, value in whole.items() if isinstance(value, np.ndarray)}
+    facts = {name: value for name, value in whole.items() if name not in arrays}
     unfinished = path.with_name(f"{path.name}.unfinished")
     with unfinished.open("wb") as file:
         np.savez(file, facts=json.dumps(facts), **arrays)
@@ -40,9 +39,9 @@ def load_density(path: str | Path) -> Density:
     try:
         with np.load(path, allow_pickle=False) as found:
             facts = json.loads(str(found["facts"]))
-            arrays = {name: found[name] for name in ARRAYS if name in found}
+            arrays = {name: found[name] for name in found.files if name != "facts"}
         facts |= {name: tuple(facts[name]) for name in ("columns", "discrete")}
-        return Density(**facts, **arrays)
+        return Density(**(facts | arrays))
     except FileNotFoundError:
         raise InputError(f"{path}: expected a saved density, found no file") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.evaluation import Density, pareto_k, summarise_weights
+from ppl_models.evaluation import Density, ImportanceSummary, pareto_k, summarise_weights
 from ppl_models.families import Amortised, Exact, Family
 from ppl_models.inference.annealing import anneal
 from ppl_models.inference.chunks import chunks_of
@@ -93,7 +93,7 @@ def bounds_by_draws(
     at_least_one(draws=min(draws))
     _require_method(method)
     size, weigh = WEIGHERS[method](family, data, seed=seed, draws=max(draws))
-    bounds = {number: _Bound(number) for number in draws}
+    bounds = {number: RowBounds(number) for number in draws}
     with pyro.validation_enabled(False):
         for batch in chunks_of(data, size):
             weights = weigh(batch).cpu().numpy()
@@ -133,35 +133,33 @@ def _by_chains(family: Amortised, data: Dataset, *, seed: int, draws: int) -> tu
 WEIGHERS = {"guide": _by_guide, "fitted": _by_row, "ais": _by_chains}
 
 
-class _Bound:
+class RowBounds:
     """What the first draws of each row say of its log density, chunk by chunk of rows."""
 
     def __init__(self, draws: int) -> None:
         self.draws = draws
-        self.values: list[np.ndarray] = []
-        self.errors: list[np.ndarray] = []
+        self.summaries: list[ImportanceSummary] = []
         self.khat: list[np.ndarray] = []
-        self.influence = np.zeros(draws)
 
     def add(self, weights: Float[np.ndarray, "draws rows"]) -> None:
         """Take some rows in."""
         weights = weights[: self.draws]
-        summary = summarise_weights(weights)
-        self.values.append(summary.values)
-        self.errors.append(summary.monte_carlo_se)
+        self.summaries.append(summarise_weights(weights))
         self.khat.append(pareto_k(weights.T))
-        self.influence += summary.influence
 
     def close(self, data: Dataset, facts: dict[str, object]) -> Density:
         """The density of all rows."""
-        spread = float(self.influence.std(ddof=1)) / self.draws**0.5 if self.draws > 1 else float("nan")
+        influence = sum(part.influence for part in self.summaries)
+        spread = float(influence.std(ddof=1)) / self.draws**0.5 if self.draws > 1 else float("nan")
         return Density(
-            np.concatenate(self.values) + data.log_scale.cpu().numpy(),
+            np.concatenate([part.values for part in self.summaries]) + data.log_scale.cpu().numpy(),
             "lower bound",
             **facts,
             draws=self.draws,
-            monte_carlo_se=np.concatenate(self.errors),
+            monte_carlo_se=np.concatenate([part.monte_carlo_se for part in self.summaries]),
             khat=np.concatenate(self.khat),
+            effective=np.concatenate([part.effective for part in self.summaries]),
+            rise=float(np.concatenate([part.rise for part in self.summaries]).mean()),
             mean_se=spread / len(data),
         )
 

@@ -102,7 +102,7 @@ def conditional_estimate(family: Amortised, data: Dataset, known: Dataset, *, se
     with pyro.validation_enabled(False):
         sides = zip(chunks_of(data, size), chunks_of(known, size), strict=True)
         found = [_difference(*(_observed_weights(family, side, noise) for side in pair)) for pair in sides]
-    values, errors, khat, influence = zip(*found, strict=True)
+    values, errors, khat, effective, influence = zip(*found, strict=True)
     spread = float(np.std(sum(influence), ddof=1)) / draws**0.5 if draws > 1 else float("nan")
     return Density(
         np.concatenate(values) + (data.log_scale - known.log_scale).cpu().numpy(),
@@ -111,6 +111,7 @@ def conditional_estimate(family: Amortised, data: Dataset, known: Dataset, *, se
         draws=draws,
         monte_carlo_se=np.concatenate(errors),
         khat=np.concatenate(khat),
+        effective=np.concatenate(effective),
         mean_se=spread / len(data),
     )
 
@@ -157,10 +158,12 @@ def _observed_weights(family: Amortised, batch: Dataset, noise: BaseNoise) -> Fl
 
 def _difference(
     above: Float[np.ndarray, "draws rows"], below: Float[np.ndarray, "draws rows"]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Difference of the log means of two sets of weights by row: its value, standard error, k-hat and influence."""
-    first, second = summarise_weights(above).values, summarise_weights(below).values
-    relative = np.exp(above - first) - np.exp(below - second)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Difference of the log means of two sets of weights by row: value, error, k-hat, effective size and influence."""
+    first, second = summarise_weights(above), summarise_weights(below)
+    relative = np.exp(above - first.values) - np.exp(below - second.values)
     draws, rows = relative.shape
     error = relative.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(rows, np.nan)
-    return first - second, error, np.maximum(pareto_k(above.T), pareto_k(below.T)), relative.sum(1)
+    khat = np.maximum(pareto_k(above.T), pareto_k(below.T))
+    effective = np.minimum(first.effective, second.effective)
+    return first.values - second.values, error, khat, effective, relative.sum(1)

@@ -1,18 +1,16 @@
 """``sandwich``: bounds from both sides of the log densities of rows that a model itself drew."""
 
-import math
+from dataclasses import replace
 
-import numpy as np
 import pyro
 import torch
 
-from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density
 from ppl_models.families import Amortised, Family
 from ppl_models.inference.annealing import TEMPERATURES, anneal
 from ppl_models.inference.chunks import chunks_of
-from ppl_models.inference.density import facts_of
+from ppl_models.inference.density import RowBounds, facts_of
 from ppl_models.inference.posterior import simulate
 from ppl_models.inference.proposals import rows_to_propose_for
 
@@ -45,20 +43,13 @@ def sandwich(family: Family, rows: int, *, seed: int, chains: int = 16, temperat
             "got one without, or one that dequantises levels"
         )
     data, latents = simulate(family, rows, seed=seed)
-    size, lower, upper = rows_to_propose_for(family, chains), [], []
+    size, lower, upper = rows_to_propose_for(family, chains), RowBounds(chains), RowBounds(chains)
     with pyro.validation_enabled(False):
         for batch, z in zip(chunks_of(data, size), latents.split(size), strict=True):
-            low, high = _bounds(family, batch, z, seed=seed, chains=chains, temperatures=temperatures)
-            lower.append(low + batch.log_scale)
-            upper.append(high + batch.log_scale)
-    low, high = (torch.cat(parts).cpu().numpy().astype(np.float64) for parts in (lower, upper))
-    return Density(low, "interval", **facts_of(family, data), draws=chains, upper=high)
-
-
-def _bounds(
-    family: Amortised, batch: Dataset, latents: torch.Tensor, *, seed: int, chains: int, temperatures: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The lower and the upper bound of each row, nats in prepared units."""
-    way = anneal(family, batch, seed=seed + 4, temperatures=temperatures)
-    forwards, backwards = way.forwards(chains, seed=seed + 2), way.backwards(latents, chains, seed=seed + 3)
-    return forwards.logsumexp(0) - math.log(chains), math.log(chains) - (-backwards).logsumexp(0)
+            way = anneal(family, batch, seed=seed + 4, temperatures=temperatures)
+            lower.add(way.forwards(chains, seed=seed + 2).cpu().numpy())
+            upper.add(-way.backwards(z, chains, seed=seed + 3).cpu().numpy())
+    facts = facts_of(family, data)
+    low, inverse = lower.close(data, facts), upper.close(data, facts)
+    high = 2 * data.log_scale.cpu().numpy() - inverse.values  # 1 / p(x) is what the chains backwards estimate
+    return replace(low, kind="interval", upper=high, upper_se=inverse.mean_se)
