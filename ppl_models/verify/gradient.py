@@ -38,6 +38,7 @@ PATHWISE = (
     Delta,
 )
 STEP = {torch.float64: 1e-4, torch.float32: 1e-2}
+PARTS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)  # of a step, where its slope is looked at
 
 
 def gradient(bench: Bench) -> Iterator[Comparison]:
@@ -59,21 +60,22 @@ def gradient(bench: Bench) -> Iterator[Comparison]:
     with whole_plates():
         found = torch.tensor([along.gradient(seed) for seed in seeds], dtype=torch.float64)
         if smooth:
-            near, far = (torch.tensor([along.differences(seed, by) for seed in seeds]) for by in (1, 2))
-            right, bend = near.double().T
-            apart, truncation = found - right, float(((right - far[:, 0]).abs() + bend.abs()).max())
+            right, bent = torch.tensor([along.differences(seed) for seed in seeds], dtype=torch.float64).T
         else:
-            right, truncation = along.score([bench.stream(11, draw) for draw in range(len(seeds))]), 0.0
-            apart = None
+            right = along.score([bench.stream(11, draw) for draw in range(len(seeds))])
+            bent = torch.zeros_like(right)
+    apart = found - right
     rounded = (1e-7 if step > 1e-3 else 1e-14) * abs(float(bench.claimed.mean())) / step
-    slack = truncation + 4 * rounded + 1e-5 * (1 + float(right.abs().mean()))
+    slack = 4 * rounded + 1e-5 * (1 + float(right.abs().mean()))
     what = "the derivative of the loss along a random direction, nats"
     if always:  # the same for each draw: the worst one tells
         worst = int(apart.abs().argmax())
         known, expected = Mean(float(found[worst]), 0.0, 1), float(right[worst])
+        slack += 2 * float(bent.max())
     else:
         se = mean_of(apart).se if smooth else math.hypot(mean_of(found).se, mean_of(right).se)
         known, expected = Mean(float(found.mean()), se, len(found)), float(right.mean())
+        slack += 2 * float(bent.mean())
     causes = _causes(found, right, smooth=smooth)
     yield Comparison(what, known, expected, slack=slack, causes=causes)
 
@@ -96,7 +98,7 @@ class Direction:
         self.entries = {name: entry / size for name, entry in self.entries.items()}
 
     @contextmanager
-    def moved(self, by: int) -> Iterator[None]:
+    def moved(self, by: float) -> Iterator[None]:
         """The parameters so many steps along the direction."""
         with torch.no_grad():
             before = {name: value.clone() for name, value in self.parameters.items()}
@@ -122,17 +124,18 @@ class Direction:
         ]
         return float(sum(slopes))
 
-    def differences(self, seed: int, steps: int) -> tuple[float, float]:
-        """The loss's central difference with fixed random numbers, and half of what the one-sided ones are apart.
+    def differences(self, seed: int) -> tuple[float, float]:
+        """The loss's central difference with fixed random numbers, and the most that slopes within it differ from it.
 
-        The latter is the most that a kink within the step can put the former off by.
+        The latter is how far curvature, and kinks such as those of ReLU, can put the former off.
         """
-        ends = []
-        for by in (steps, 0, -steps):
+        heights = []
+        for by in PARTS:
             with self.moved(by), seeded(seed):
-                ends.append(-self.pair.elbo())
-        length = steps * self.step
-        return (ends[0] - ends[2]) / (2 * length), (ends[0] - 2 * ends[1] + ends[2]) / (2 * length)
+                heights.append(-self.pair.elbo())
+        places, heights = torch.tensor([[by * self.step for by in PARTS], heights], dtype=torch.float64)
+        slope = (heights[-1] - heights[0]) / (places[-1] - places[0])
+        return float(slope), float((heights.diff() / places.diff() - slope).abs().max())
 
     @torch.no_grad()
     def score(self, seeds: list[int]) -> Float[Tensor, " draws"]:
@@ -141,7 +144,7 @@ class Direction:
         for seed in seeds:
             with seeded(seed):
                 _, guide = self.pair.trace()
-            up, down = (self._at(guide, by) for by in (1, -1))
+            up, down = (self._at(guide, by) for by in (1.0, -1.0))
             weights.append((up[0] + down[0]) / 2)
             scores.append((up[1] - down[1]) / (2 * self.step))
             slopes.append((up[0] - down[0]) / (2 * self.step))
@@ -149,7 +152,7 @@ class Direction:
         others = (weight.sum() - weight) / max(len(weight) - 1, 1)
         return -((weight - others) * score + slope)
 
-    def _at(self, guide: poutine.Trace, by: int) -> tuple[float, float]:
+    def _at(self, guide: poutine.Trace, by: float) -> tuple[float, float]:
         """The ELBO's term and the guide's log density of a draw, with the parameters moved."""
         pair = self.pair
         with self.moved(by):

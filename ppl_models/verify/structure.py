@@ -115,7 +115,7 @@ def gradients(bench: Bench) -> Iterator[Fact]:
     largest = dict.fromkeys(parameters, 0.0)
     sound = dict.fromkeys(parameters, True)
     nearby = Direction(pair, parameters, step=1e-2, seed=bench.stream(3))
-    for draw, by in enumerate((0, 0, 1, -1)):  # nearby too: a layer that starts at zero hides those before it
+    for draw, by in enumerate((0.0, 0.0, 1.0, -1.0)):  # nearby too: a layer that starts at zero hides those before it
         for value in parameters.values():
             value.grad = None
         with seeded(bench.stream(3, draw)), whole_plates(), nearby.moved(by):
