@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ppl_models.cli import Quick, Seed, script
+from ppl_models.cli import DOUBTFUL, Quick, Seed, Strict, script
 from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
 
@@ -45,11 +45,13 @@ IndexDir = Annotated[
 ]
 
 
-def main(*, seed: Seed = 0, output_dir: IndexDir = Path("results"), quick: Quick = False) -> None:
+def main(
+    *, seed: Seed = 0, output_dir: IndexDir = Path("results"), quick: Quick = False, strict: Strict = False
+) -> None:
     """Run every analysis and write the index page."""
     for name in ANALYSES:
         require_place(output_dir / name)
-    options = ["--seed", str(seed), *(["--quick"] if quick else [])]
+    options = ["--seed", str(seed), *["--quick"] * quick, *["--strict"] * strict]
 
     def run(name: str) -> int:
         """The exit code of one analysis, run as a person runs it."""
@@ -58,15 +60,14 @@ def main(*, seed: Seed = 0, output_dir: IndexDir = Path("results"), quick: Quick
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         codes = dict(zip(ANALYSES, pool.map(run, ANALYSES), strict=True))
-    failed = {name: code for name, code in codes.items() if code}
+    failed = {name: code for name, code in codes.items() if code not in (0, DOUBTFUL)}
     if failed:
         print(f"error: {', '.join(failed)} did not finish", file=sys.stderr)
         sys.exit(max(failed.values()))
-    print(
-        write_index(
-            output_dir, {name: output_dir / name for name in sorted(ANALYSES)}, title="Density comparison reports"
-        )
-    )
+    folders = {name: output_dir / name for name in sorted(ANALYSES)}
+    print(write_index(output_dir, folders, title="Density comparison reports"))
+    if strict and DOUBTFUL in codes.values():
+        sys.exit(DOUBTFUL)
 
 
 if __name__ == "__main__":

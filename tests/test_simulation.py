@@ -54,7 +54,9 @@ def test_a_broken_run_goes_on_where_it_was_left(ranks, tmp_path):
     again = calibration_ranks(naive_bayes, simulations=20, **options)
     pd.testing.assert_frame_equal(first, ranks.iloc[:5])
     pd.testing.assert_frame_equal(again, ranks.iloc[:20])
-    pd.testing.assert_frame_equal(pd.read_csv(file, index_col=0), again)
+    pd.testing.assert_frame_equal(pd.read_csv(file, index_col=0, comment="#"), again)
+    with pytest.raises(InputError, match="expected ranks that begin with '# rows 31, seed 1, refined False', got"):
+        calibration_ranks(naive_bayes, simulations=20, **options | {"rows": 31})
 
 
 def test_components_are_ranked_in_their_canonical_order():
@@ -92,6 +94,6 @@ def test_a_guide_that_is_too_narrow_is_seen_and_resampling_mends_it():
 def test_point_estimates_and_another_familys_file_are_refused(ranks, tmp_path):
     with pytest.raises(InputError, match="expected estimate 'bayes', got 'map'"):
         simulate_from_prior(NaiveBayes(Schema((Column("x", "real"),)), estimate="map"), 3, seed=0)
-    ranks.iloc[:1].to_csv(tmp_path / "ranks.csv")
+    (tmp_path / "ranks.csv").write_text("# rows 30, seed 3, refined False\n" + ranks.iloc[:1].to_csv())
     with pytest.raises(InputError, match="expected ranks of"):
         calibration_ranks(mixture, rows=30, simulations=2, seed=3, kept=tmp_path / "ranks.csv", processes=1)

@@ -21,6 +21,7 @@ from scipy import stats
 from ppl_models.evaluation.diagnostics import pareto_k
 
 COVERAGE = 0.95
+UNRELIABLE_DIFFERENCE = 0.5  # a k-hat above which the variance of differences is in doubt
 
 
 def mean_interval(

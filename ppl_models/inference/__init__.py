@@ -6,8 +6,10 @@ from ppl_models.inference.bounds import Estimate, estimate_elbo, log_evidence
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.decoded import as_numbers, decode_images, decoded_numbers, drawn_numbers, images_of
 from ppl_models.inference.density import bounds_by_draws, log_density
+from ppl_models.inference.endings import fit_doubts, fit_table
 from ppl_models.inference.fitting import CollapseError, Fit, FitWarning, fit
 from ppl_models.inference.gradient import Gradient
+from ppl_models.inference.guide_weights import guide_khat, guide_log_weights
 from ppl_models.inference.imputation import Imputation, impute
 from ppl_models.inference.ladder import bound_ladder
 from ppl_models.inference.latent import decode, encode, latent_grid, reconstruct
@@ -60,6 +62,10 @@ __all__ = [
     "encode",
     "estimate_elbo",
     "fit",
+    "fit_doubts",
+    "fit_table",
+    "guide_khat",
+    "guide_log_weights",
     "images_of",
     "impute",
     "in_raw_units",

@@ -7,6 +7,7 @@ it has none, so that what is ranked is a function of the parameters that does no
 """
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -85,24 +86,26 @@ def calibration_ranks(
         simulations: how many.
         seed: simulation i follows from it and i alone, in whatever process it runs.
         refine: whether draws are of the posterior with the component summed out (``refined.py``), and not of the guide.
-        kept: a file of ranks, CSV, which is gone on with where it was left; None to keep none.
+        kept: a file of ranks, CSV after a line of the settings, which is gone on with where it was left; None to keep
+            none.
         processes: how many simulations run side by side; None for one a core.
 
     Returns:
         A line a simulation, a column a parameter: ranks from 0 to 199.
 
     Raises:
-        InputError: a point estimate, no row or simulation, or a file of other parameters.
+        InputError: a point estimate, no row or simulation, or a file of other settings or parameters.
     """
     at_least_one(rows=rows, simulations=simulations, processes=processes)
-    found = _kept(kept)
+    setting = f"# rows {rows}, seed {seed}, refined {refine}\n"
+    found = _kept(kept, setting)
     workers = processes or cpu_count()
     with Parallel(n_jobs=workers) as pool:
         while len(found) < simulations:
             next_ones = range(len(found), min(simulations, len(found) + AT_ONCE * workers))
             task = delayed(_one)
             lines = pool(task(make, rows, seed=seed * 1_000_003 + one, refine=refine) for one in next_ones)
-            found = _joined(found, pd.DataFrame(lines, index=list(next_ones)), kept)
+            found = _joined(found, pd.DataFrame(lines, index=list(next_ones)), kept, setting)
     return found.iloc[:simulations]
 
 
@@ -169,12 +172,17 @@ def _flat(draws: xr.Dataset, *, free: bool) -> tuple[list[str], np.ndarray]:
     return names, np.concatenate(parts, 1)
 
 
-def _kept(file: Path | None) -> pd.DataFrame:
+def _kept(file: Path | None, setting: str) -> pd.DataFrame:
     """The simulations that a file keeps."""
-    return pd.read_csv(file, index_col=0) if file is not None and file.exists() else pd.DataFrame()
+    if file is None or not file.exists():
+        return pd.DataFrame()
+    first, _, lines = file.read_text(encoding="utf-8").partition("\n")
+    if first != setting.strip():
+        raise InputError(f"{file}: expected ranks that begin with {setting.strip()!r}, got {first!r}")
+    return pd.read_csv(StringIO(lines), index_col=0)
 
 
-def _joined(found: pd.DataFrame, new: pd.DataFrame, file: Path | None) -> pd.DataFrame:
+def _joined(found: pd.DataFrame, new: pd.DataFrame, file: Path | None, setting: str) -> pd.DataFrame:
     """The simulations so far, written to the file as a whole."""
     if len(found) and list(found.columns) != list(new.columns):
         raise InputError(f"{file}: expected ranks of {', '.join(new.columns)}, got {', '.join(found.columns)}")
@@ -182,6 +190,6 @@ def _joined(found: pd.DataFrame, new: pd.DataFrame, file: Path | None) -> pd.Dat
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".new")
-        joined.to_csv(temporary)
+        temporary.write_text(setting + joined.to_csv(), encoding="utf-8")
         temporary.replace(file)
     return joined

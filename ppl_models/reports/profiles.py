@@ -97,7 +97,7 @@ def _how_drawn(draws: xr.Dataset) -> str:
     khat, accepted = (draws.attrs.get(name, np.nan) for name in ("khat", "accepted"))
     if np.isnan(khat):
         return ""
-    return f" Class summed out: importance resampling (k-hat {khat:.2f}), Metropolis steps ({accepted:.0%} accepted)."
+    return f" Class summed out: importance resampling (k-hat {khat:.2f}), Hamiltonian steps ({accepted:.0%} accepted)."
 
 
 def _answers(item: str, draws: xr.Dataset) -> pd.DataFrame:

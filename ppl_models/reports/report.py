@@ -6,7 +6,7 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +36,8 @@ class Report:
         title: Title of the page.
         summary: The answer in a sentence or two; also shown where reports are listed.
         seed: The seed that every number of the report follows from.
+        checked: What was looked at for reasons not to trust a number.
+        doubts: The reasons that were found, which the page opens with.
 
     >>> report = Report("Faithful", summary="Two components are enough.", seed=0)
     >>> report.text("The data", "Eruptions of one geyser.")
@@ -48,6 +50,8 @@ class Report:
     seed: int = field(kw_only=True)
     parts: list[Text | Table | Picture | Draws] = field(default_factory=list, init=False)
     sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
+    checked: list[str] = field(default_factory=list, init=False)
+    doubts: list[str] = field(default_factory=list, init=False)
 
     def text(self, heading: str, body: str) -> None:
         """Add a heading and, under it, paragraphs that a blank line sets apart."""
@@ -78,6 +82,18 @@ class Report:
     def data(self, name: str, checksum: str, rows: int) -> None:
         """Record what data the numbers are about: the SHA-256 of its rows and how many there are."""
         self.sources[name] = {"checksum": checksum, "rows": rows}
+
+    def check(self, what: str, doubts: Iterable[str] = (), *, of: str = "") -> None:
+        """Say that something was looked at, and what speaks against trusting it.
+
+        Args:
+            what: What was looked at, such as "how fits ended".
+            doubts: The reasons found, one plain sentence each without its full stop.
+            of: Whose numbers they are about, such as a model.
+        """
+        if what not in self.checked:
+            self.checked.append(what)
+        self.doubts += [f"{of}: {doubt}." if of else f"{doubt[:1].upper()}{doubt[1:]}." for doubt in doubts]
 
     def write(self, folder: Path | str, *, seconds: float | None = None) -> Path:
         """Write the report and return its page, FOLDER/index.html.
@@ -116,6 +132,8 @@ class Report:
             "seed": self.seed,
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
             "data": self.sources,
+            "checked": self.checked,
+            "doubts": self.doubts,
             "seconds": seconds,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }

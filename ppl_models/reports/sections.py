@@ -7,14 +7,23 @@ import pandas as pd
 import xarray as xr
 
 from ppl_models.datasets import Dataset
-from ppl_models.evaluation import Density, compare, parameter_table, predictive_checks
+from ppl_models.evaluation import (
+    Density,
+    compare,
+    comparison_doubts,
+    density_doubts,
+    draws_doubts,
+    parameter_table,
+    predictive_checks,
+)
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
-from ppl_models.inference import Fit
+from ppl_models.inference import Fit, fit_doubts, fit_table
 from ppl_models.reports.figures import elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
 from ppl_models.reports.galleries import MOST_PAIRED_COLUMNS, SIDES, category_shares, sample_pairs
 from ppl_models.reports.report import Report
 
 EXACT_STEPS = 2
+NAME = "comparison"
 
 
 def comparison_section(
@@ -22,11 +31,13 @@ def comparison_section(
     densities: Mapping[str, Density],
     fits: Mapping[str, Fit],
     *,
-    name: str = "comparison",
+    name: str = NAME,
     reference: str | None = None,
     train: Dataset | None = None,
 ) -> pd.DataFrame:
-    """Add held-out densities side by side: the table, their intervals, the ELBO curves and the k-hats.
+    """Add held-out densities side by side: the table, their intervals, how fits ended, the ELBO curves and the k-hats.
+
+    What speaks against a number of the table opens the page.
 
     Args:
         report: the report to add to.
@@ -48,22 +59,59 @@ def comparison_section(
     caption += "lower bound. elpd is the mean, se its standard error over held-out rows, diff and dse the paired "
     caption += f"difference from {reference or 'the best'} and its standard error, diff_low and diff_high its 95 % "
     caption += "interval, diff_khat the k-hat of the differences' tail (above 0.5 rows that would decide may not be "
-    caption += "among those seen, and the interval is not to be trusted), mean_se the Monte Carlo error of elpd, "
-    caption += f"khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
+    caption += "among those seen, and the interval is not to be trusted), mean_se the Monte Carlo error of elpd, rise "
+    caption += (
+        "what a bound gained as its draws last doubled, effective the median over rows of their effective sample "
+    )
+    caption += f"size, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
     report.table(name, table, caption=caption, digits=4)
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
+    fit_section(report, fits, name=name, train=train)
+    about = "" if name == NAME else f"{name}, "
+    for model, density in densities.items():
+        if density.draws:
+            report.check("the importance weights and draws behind bounds", density_doubts(density), of=about + model)
+    report.check("the tails of differences", comparison_doubts(table), of=about.removesuffix(", "))
     curves = {model: found.history for model, found in fits.items() if len(found.history) > EXACT_STEPS}
     if curves:
         shown = "The ELBO in training, nats per row in raw units; a fit that is exact after one step is left out."
         report.figure(f"{name}-elbo", elbo_curves(curves), caption=shown, alt=shown)
-    for model, found in fits.items():
-        for remark in found.remarks:
-            report.text(f"Remark on {model}", remark)
     khats = {model: density.khat for model, density in densities.items() if density.khat is not None}
     if khats:
         shown = f"Pareto k-hat of each row's importance weights; above {UNRELIABLE_KHAT} a bound's error is unknown."
         report.figure(f"{name}-khat", khat_histogram(khats), caption=shown, alt=shown)
+    return table
+
+
+def fit_section(
+    report: Report, fits: Mapping[str, Fit], *, name: str = NAME, train: Dataset | None = None
+) -> pd.DataFrame | None:
+    """Add how fits ended: the evidence of their stop rule, the spread of restarts, remarks; doubts open the page.
+
+    Args:
+        report: the report to add to.
+        fits: by model; nothing is added where there is none.
+        name: what the table's name starts with, and what the page calls the data.
+        train: the rows that all were fitted to, by which a conjugate guide's k-hat is found.
+
+    Returns:
+        The table of ``fit_table``, if there are fits.
+    """
+    if not fits:
+        return None
+    table = fit_table(fits, train)
+    caption = (
+        "How fits ended. elbo: of training rows, nats per row, raw units; last_rise: of the ELBO watched, over its "
+    )
+    caption += "last tenth up to the state that was kept; best_found: restarts within 0.01 nats a row of the best; "
+    caption += "ahead: of the best over the next; guide_khat: of the conjugate guide's parameters, classes summed out "
+    caption += f"(above {UNRELIABLE_KHAT} intervals drawn from it are too narrow; −∞ where it is the posterior)."
+    report.table(f"{name}-fits", table, caption=caption)
+    for model, found in fits.items():
+        report.check("how fits ended", fit_doubts(found), of=model if name == NAME else f"{name}, {model}")
+        for remark in found.remarks:
+            report.text(f"Remark on {model}", remark)
     return table
 
 
@@ -85,8 +133,9 @@ def parameter_section(
     if truth is not None:
         table["truth"] = [truth.get(key) for key in zip(table["parameter"], table["component"], strict=True)]
     if not np.isnan(draws.attrs.get("khat", np.nan)):
-        text = f"Drawn with the component summed out: importance resampling (k-hat {draws.khat:.2f}), then random-walk "
-        report.text("Parameters", text + f"Metropolis steps on the exact posterior ({draws.accepted:.0%} accepted).")
+        text = f"Drawn with the component summed out: importance resampling (k-hat {draws.khat:.2f}), then "
+        report.text("Parameters", text + f"Hamiltonian steps on the exact posterior ({draws.accepted:.0%} accepted).")
+        report.check("the draws of parameters", draws_doubts(draws))
     shown = "Posterior means and 90 % intervals, raw units" + ("; crosses are the truth." if truth else ".")
     report.table(name, table, caption=shown)
     report.figure(name, parameter_intervals(_by_panel(table)), caption=shown, alt=shown)
