@@ -8,7 +8,7 @@ import pandas as pd
 
 from ppl_models import NaiveBayes, Report, fit, load, log_density, prepare, sample
 from ppl_models.cli import OutputDir, Quick, Seed, script
-from ppl_models.inference import parameter_draws
+from ppl_models.inference import fit_doubts, parameter_draws
 from ppl_models.reports import check_section, parameter_section, sample_section
 
 ASKED = pd.DataFrame(
@@ -59,6 +59,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/wrodl"), quick
         f"The ELBO, {found.elbo:.4f} nats an outfit, is the exact log evidence: the guide holds the posterior itself."
     )
     report.text("The evidence", text)
+    report.check("how fits ended", fit_doubts(found))
     parameter_section(report, parameter_draws(found.family, 400 if quick else 4000, seed=seed))
     many = sample(found.family, 100 * len(rows) if quick else 1000 * len(rows), seed=seed + 1)
     called = {"kinds": table.schema.kinds, "rows": f"the {len(rows)} outfits"}

@@ -18,7 +18,7 @@ from scripts import analysis
 from ppl_models import Report, compare, fit, load, prepare
 from ppl_models.cli import DOUBTFUL
 from ppl_models.errors import InputError
-from ppl_models.evaluation import Density, comparison_doubts, density_doubts, draws_doubts, rank_doubts
+from ppl_models.evaluation import Density, comparison_doubts, density_doubts, draws_doubts, ladder_doubts, rank_doubts
 from ppl_models.families import VAE, GaussianMixture, NaiveBayes
 from ppl_models.inference import (
     FitWarning,
@@ -82,6 +82,13 @@ def test_differences_of_long_tails_are_told_by_their_models():
     (told,) = comparison_doubts(table)
     assert "the differences of 'b, c' may be too narrow" in told
     assert comparison_doubts(table.drop(index="b, c")) == ()
+
+
+def test_a_ladder_that_still_rises_is_told_by_doublings():
+    ladder = pd.DataFrame({"draws": [100, 200, 800], "elpd": [-5.0, -4.0, -3.4]})
+    (told,) = ladder_doubts(ladder)
+    assert told == "the bound still rose by 0.30 nats a row for each doubling of its draws up to 800"
+    assert ladder_doubts(ladder.assign(elpd=[-5.0, -4.0, -3.9])) == ladder_doubts(ladder.head(1)) == ()
 
 
 def test_draws_are_doubted_where_weights_fail_and_steps_are_refused():

@@ -18,7 +18,7 @@ from ppl_models.evaluation.comparison import Density, compare
 from ppl_models.evaluation.concepts import ConceptVector, concept_vector, transfer
 from ppl_models.evaluation.diagnostics import ImportanceSummary, pareto_k, summarise_weights
 from ppl_models.evaluation.differences import mean_interval, tail_khat
-from ppl_models.evaluation.doubts import comparison_doubts, density_doubts, draws_doubts, rank_doubts
+from ppl_models.evaluation.doubts import comparison_doubts, density_doubts, draws_doubts, ladder_doubts, rank_doubts
 from ppl_models.evaluation.information import BitsPerDimension, aggregate_information, bits_per_dimension, discrete_kl
 from ppl_models.evaluation.intervals import parameter_table
 from ppl_models.evaluation.latent import active_units, representation
@@ -51,6 +51,7 @@ __all__ = [
     "discrete_kl",
     "draws_doubts",
     "interpolate",
+    "ladder_doubts",
     "load_density",
     "log_density_gap",
     "mean_interval",

@@ -66,6 +66,21 @@ def comparison_doubts(table: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
+def ladder_doubts(ladder: pd.DataFrame) -> tuple[str, ...]:
+    """What speaks against the bound by the most draws of a ladder: that it still rose, by doublings of the draws.
+
+    Args:
+        ladder: columns draws and elpd, nats per row, of rising numbers of draws.
+    """
+    if len(ladder) < 2:
+        return ()
+    (before, last), (lower, upper) = ladder["draws"].tail(2), ladder["elpd"].tail(2)
+    rise = (upper - lower) / np.log2(last / before)
+    if rise <= NOTABLE:
+        return ()
+    return (f"the bound still rose by {rise:.2f} nats a row for each doubling of its draws up to {last}",)
+
+
 def draws_doubts(draws: xr.Dataset) -> tuple[str, ...]:
     """What speaks against draws of ``parameter_draws``."""
     khat, accepted = (draws.attrs.get(name, np.nan) for name in ("khat", "accepted"))

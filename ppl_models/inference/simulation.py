@@ -33,6 +33,7 @@ from ppl_models.inference.refined import Theta
 
 DRAWS = 199  # so that the ends of 50, 80, 90 and 95 % intervals are at whole ranks
 PROPOSED = 10  # proposals for each draw of z
+ALIKE = 16  # rows of the same random numbers
 AT_ONCE = 16  # simulations of a process between two looks at the file
 
 
@@ -133,11 +134,13 @@ def latent_ranks(family: Amortised, simulations: int, *, seed: int, resampled: b
 
 
 def _resampled(family: Amortised, data: Dataset) -> Float[Tensor, "draws rows latent"]:
-    """Fitted proposals of each row, resampled by their weights; hidden classes with them."""
-    noise = base_noise(family, PROPOSED * DRAWS)
+    """Fitted proposals of each row, resampled by their weights; hidden classes with them.
+
+    Few rows share their random numbers: what these are off by would be in the ranks of all.
+    """
     parts = []
-    for batch in chunks_of(data, rows_to_propose_for(family, PROPOSED * DRAWS)):
-        found = propose(family, batch, noise)
+    for batch in chunks_of(data, min(ALIKE, rows_to_propose_for(family, PROPOSED * DRAWS))):
+        found = propose(family, batch, base_noise(family, PROPOSED * DRAWS))
         points, weights = found.z.flatten(0, 1), found.log_weights.flatten(0, 1).softmax(0)
         chosen = torch.multinomial(weights.T, DRAWS, replacement=True).T
         parts.append(points.take_along_dim(chosen[..., None], 0))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppl_models.errors import InputError
-from ppl_models.evaluation import parameter_table
+from ppl_models.evaluation import draws_doubts, parameter_table
 from ppl_models.reports.canvas import new_figure, plain
 from ppl_models.reports.report import Report
 
@@ -89,6 +89,7 @@ def profile_section(report: Report, draws: xr.Dataset, *, name: str = "profiles"
     report.figure(name, profile_map(profiles, sizes), caption=shown, alt=shown)
     report.table(name, table, caption="The same as numbers." + _how_drawn(draws))
     report.draws(name, draws)
+    report.check("the draws of parameters", draws_doubts(draws))
     return table
 
 
