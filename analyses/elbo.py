@@ -4,11 +4,11 @@ from pathlib import Path
 from time import perf_counter
 
 import pandas as pd
-import torch
+from linear_vae import LINEAR, factor_analysis
 
-from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, distributions, fit, load, nn, reports
+from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load, reports
 from ppl_models.cli import OutputDir, Quick, Seed, script
-from ppl_models.datasets import Dataset, prepare_split
+from ppl_models.datasets import prepare_split
 from ppl_models.evaluation import ladder_doubts
 from ppl_models.inference import Gradient, bound_ladder, log_evidence, refined_draws
 
@@ -19,17 +19,7 @@ CONJUGATE = {
     "fast food: two Gaussians": ("fast_food_spending", lambda schema: GaussianMixture(schema, components=2)),
 }
 EVIDENCE = ("model", "ELBO", "log evidence", "se", "gap", "kind", "khat")
-LINEAR = {"network": nn.Dense(()), "likelihoods": distributions.DecoderLikelihoods(scale="column")}
 NETWORKS = {"linear VAE": LINEAR, "VAE of 64-64": {}}
-
-
-def factor_analysis(family: VAE, data: Dataset) -> float:
-    """log p(x) of a linear VAE in closed form, nats per row."""
-    head = family.model.heads[0]
-    cells, loading = head(torch.zeros(1, family.latent)), head.loc.weight
-    covariance = (loading @ loading.T + cells.scale[0].square().diag_embed()).double()
-    exact = torch.distributions.MultivariateNormal(cells.loc[0].double(), covariance)
-    return float((exact.log_prob(data.values) + data.log_scale).mean().detach())
 
 
 def evidence_row(name: str, *, seed: int, draws: int) -> dict[str, object]:

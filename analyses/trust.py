@@ -6,68 +6,66 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from linear_vae import factor_analysis
+from trust_cases import LINEAR_VAE, VAES, fitted, parameter_ranks
 
-from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, Schema, distributions, fit, load, nn, reports
+from ppl_models import Report, reports
 from ppl_models.cli import OutputDir, Quick, Seed, script
-from ppl_models.datasets import Column, prepare_split
-from ppl_models.evaluation import calibration_summary
-from ppl_models.inference import Gradient, calibration_ranks, latent_ranks, sandwich
+from ppl_models.evaluation import density_doubts, ladder_doubts
+from ppl_models.inference import bound_ladder, latent_ranks, sandwich, simulate
 from ppl_models.inference.simulation import DRAWS
+from ppl_models.reports import calibration_section
 
-LABEL = Column("group", "categorical", ("few", "many"))
-MIXED = (Column("dollars", "real"), Column("visits", "count"), Column("way", "categorical", ("bus", "car", "foot")))
-CONJUGATE = {
-    "naive Bayes": (lambda: NaiveBayes(Schema(MIXED, label=LABEL)), False),
-    "Gaussian mixture, mean-field guide": (lambda: GaussianMixture(Schema(MIXED[:1]), components=2), False),
-    "Gaussian mixture, richer guide": (lambda: GaussianMixture(Schema(MIXED[:1]), components=2), True),
-}
-LINEAR = {"network": nn.Dense(()), "likelihoods": distributions.DecoderLikelihoods(scale="column")}
-VAES = {
-    "linear VAE": ("iris", {"latent": 2, **LINEAR}),
-    "VAE of measures": ("wine", {"latent": 2}),
-    "VAE of digits": ("digits_binary", {"latent": 8}),
-}
-Parts = Annotated[Path | None, typer.Option(help="Folder that keeps ranks, from which a broken run goes on.")]
+Simulations = Annotated[int, typer.Option(min=1, help="Of each posterior.")]
+Kept = Annotated[Path | None, typer.Option(help="Folder that keeps ranks, from which a broken run goes on.")]
+
+
+def add_bounds(report: Report, simulations: int, *, seed: int, quick: bool) -> tuple[dict[str, pd.DataFrame], float]:
+    """Add each VAE's ladder of held-out bounds and its bounds from both sides; the ranks of z, and the widest gap."""
+    ranks, ladders, exact, lines = {}, {}, {}, {}
+    for name in VAES:
+        family, test = fitted(name, seed=seed, steps=200 if quick else 1500)
+        for way, resampled in {"guide": False, "resampled": True}.items():
+            ranks[f"{name}, {way}"] = latent_ranks(family, simulations, seed=seed, resampled=resampled)
+        ladders[name] = bound_ladder(family, test, seed=seed, draws=200 if quick else 2000)
+        found = sandwich(family, 20 if quick else 200, seed=seed)
+        lines[name] = {"lower": found.elpd, "upper": found.elpd + found.gap, "gap": found.gap, "gap_se": found.gap_se}
+        if name == LINEAR_VAE:
+            exact[name] = factor_analysis(family, test)
+            lines[name]["closed form"] = factor_analysis(family, simulate(family, len(found.values), seed=seed)[0])
+        report.check("bounds from both sides", density_doubts(found), of=name)
+        report.check("how bounds rise with draws", ladder_doubts(ladders[name]), of=name)
+    shown = "Held-out bounds by the number of draws, nats per row; dashed: the closed form."
+    ladder = pd.concat(ladders, names=["model"]).reset_index("model")
+    report.figure("ladders", reports.bound_ladder(ladder, exact=exact), caption=shown, alt=shown)
+    gaps = pd.DataFrame.from_dict(lines, orient="index").rename_axis("model")
+    report.table("gaps", gaps, caption="Rows drawn by each VAE, between two bounds: nats a row, raw units.", digits=4)
+    return ranks, float(gaps["gap"].abs().max())
 
 
 def main(
-    *, seed: Seed = 0, output_dir: OutputDir = Path("results/trust"), quick: Quick = False, parts: Parts = None
+    *,
+    seed: Seed = 0,
+    output_dir: OutputDir = Path("results/trust"),
+    quick: Quick = False,
+    simulations: Simulations = 200,
+    kept: Kept = None,
 ) -> None:
     """Rank, count and bound."""
-    started, number = perf_counter(), 8 if quick else 240
-    ranks = {
-        name: calibration_ranks(
-            make, rows=40, simulations=number, seed=seed, refine=refine, kept=parts and parts / f"{name}-{seed}.csv"
-        )
-        for name, (make, refine) in CONJUGATE.items()
-    }
-    gaps = []
-    for name, (data, settings) in VAES.items():
-        table = load(data)
-        train = prepare_split(table.frame, table.schema, seed=seed)
-        family = VAE(table.schema, **settings)
-        fit(family, train.train, train.validation, seed=seed, method=Gradient(steps=200 if quick else 1500))
-        for guide, resampled in (("guide", False), ("resampled", True)):
-            ranks[f"{name}, {guide}"] = latent_ranks(family, number, seed=seed, resampled=resampled)
-        found = sandwich(family, 20 if quick else 200, seed=seed)
-        gaps.append({"model": name, "rows": len(found.values), "lower": found.elpd, "upper": found.elpd + found.gap})
-        gaps[-1]["gap"] = found.gap
-    table = pd.DataFrame({name: calibration_summary(found, DRAWS) for name, found in ranks.items()}).T.rename_axis(
-        "posterior"
+    started, report = (
+        perf_counter(),
+        Report("Trust: calibration, coverage, bounds from both sides", summary="", seed=seed),
     )
-    bounds = pd.DataFrame(gaps)
-    wrong = list(table.index[table["p, uniform"] < 0.01])
-    summary = f"Ranks are not uniform for {', '.join(wrong) or 'none'}. 90 % intervals of the others hold the truth in "
-    others = table.drop(index=wrong)
-    summary += f"{others['90%'].min():.1%} to {others['90%'].max():.1%} on average over their parameters. "
-    summary += f"Bounds from both sides are at most {bounds['gap'].abs().max():.3f} nats a row apart."
-    report = Report("Trust: calibration, coverage, bounds from both sides", summary=summary, seed=seed)
-    report.table("calibration", table, caption="Shares of simulations; p-values times parameters.", digits=3)
-    shown = "ECDF of each parameter's ranks less the uniform one; above it, then below: a posterior too narrow."
-    report.figure("ranks", reports.rank_curves(ranks, draws=DRAWS), caption=shown, alt=shown)
-    report.table("gaps", bounds, caption="Rows that each VAE drew: nats per row, raw units.", digits=4)
+    number = 8 if quick else simulations
+    of_z, gap = add_bounds(report, number, seed=seed, quick=quick)
+    ranks = {"parameters": parameter_ranks(kept, simulations=number, seed=seed), "z": of_z}
+    found = pd.concat([calibration_section(report, one, draws=DRAWS, name=name) for name, one in ranks.items()])
+    held = found["90%"].groupby(lambda name: name.rsplit(", ")[-1]).agg(["min", "max"])
+    ways = ", ".join(f"{line['min']:.1%} to {line['max']:.1%} ({way})" for way, line in held.iterrows())
+    report.summary = f"90 % intervals hold the truth in {ways} of {number} simulations a posterior. "
+    report.summary += f"Bounds from both sides are at most {gap:.3f} nats a row apart."
+    print(report.summary)
     report.write(output_dir, seconds=perf_counter() - started)
-    print(summary)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from ppl_models.inference.refined import Theta
 
 DRAWS = 199  # so that the ends of 50, 80, 90 and 95 % intervals are at whole ranks
 PROPOSED = 10  # proposals for each draw of z
+CONSTANT = 1e-9  # relative spread of what is no parameter, such as the weight of a single class
 ALIKE = 16  # rows of the same random numbers
 AT_ONCE = 16  # simulations of a process between two looks at the file
 
@@ -155,11 +156,16 @@ def _one(make: Callable[[], ClassProduct], rows: int, *, seed: int, refine: bool
     draws = parameter_draws(family, DRAWS, seed=seed, refine=data if refine else None)
     names, true = _flat(truth, free=not family.labelled)
     _, drawn = _flat(draws, free=not family.labelled)
-    return dict(zip(names, ranks_of(true, drawn[None])[0].tolist(), strict=True))
+    ranks = ranks_of(true, drawn[None])[0].tolist()
+    known = np.ptp(drawn, axis=0) <= CONSTANT * np.abs(drawn).max(0)
+    return {name: rank for name, rank, one in zip(names, ranks, known, strict=True) if not one}
 
 
 def _flat(draws: xr.Dataset, *, free: bool) -> tuple[list[str], np.ndarray]:
-    """The names of all parameters, and (draws, parameters) their values, components in their canonical order."""
+    """The names of all parameters, and (draws, parameters) their values, components in their canonical order.
+
+    Of a correlation, whose matrix says everything twice, the part below the diagonal.
+    """
     stacked = draws.stack(sample=("chain", "draw")).transpose("sample", ...)
     if free and stacked.sizes["component"] > 1:
         key = stacked["loc"][..., 0] if "loc" in stacked else stacked["weights"]
@@ -167,11 +173,9 @@ def _flat(draws: xr.Dataset, *, free: bool) -> tuple[list[str], np.ndarray]:
         stacked = stacked.drop_vars("component").isel(component=order)
     names, parts = [], []
     for name, values in stacked.data_vars.items():
-        flat = values.values.reshape(len(values), -1)
-        places = list(np.ndindex(values.shape[1:]))
-        varied = [place for place in range(len(places)) if np.ptp(flat[:, place]) > 0 or len(flat) == 1]
-        names += [f"{name}{list(places[place])}" for place in varied]
-        parts.append(flat[:, varied])
+        places = [place for place in np.ndindex(values.shape[1:]) if name != "correlation" or place[1] > place[2]]
+        names += [f"{name}{list(place)}" for place in places]
+        parts.append(np.stack([values.values[:, *place] for place in places], 1))
     return names, np.concatenate(parts, 1)
 
 

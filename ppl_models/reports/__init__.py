@@ -1,6 +1,6 @@
 """Answers become pages: figures, and reports that are one folder each and need no network."""
 
-from ppl_models.reports.calibration import rank_curves
+from ppl_models.reports.calibration import calibration_section, rank_curves
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.classification import classification_section, reliability
 from ppl_models.reports.figures import (
@@ -14,11 +14,18 @@ from ppl_models.reports.figures import (
 from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
 from ppl_models.reports.profiles import profile_map, profile_section
 from ppl_models.reports.report import Report, write_index
-from ppl_models.reports.sections import check_section, comparison_section, parameter_section, sample_section
+from ppl_models.reports.sections import (
+    check_section,
+    comparison_section,
+    fit_section,
+    parameter_section,
+    sample_section,
+)
 
 __all__ = [
     "Report",
     "bound_ladder",
+    "calibration_section",
     "category_shares",
     "check_section",
     "classification_section",
@@ -26,6 +33,7 @@ __all__ = [
     "density_overlay",
     "elbo_curves",
     "elpd_intervals",
+    "fit_section",
     "image_grid",
     "khat_histogram",
     "latent_grid",
