@@ -1,5 +1,7 @@
 """Densities are compared on one scale, and only if they are densities of the same thing."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,23 @@ def test_a_constant_shift_has_no_paired_error(normals):
     shifted = density(normals["b"].values - 1.0)
     table = compare({"b": normals["b"], "shifted": shifted})
     assert table.loc["shifted", "dse"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_interval_of_a_difference_holds_both_monte_carlo_errors(normals):
+    """The truth is the mean of rows plus errors of sd 0.4 and 0.3, whose difference has the sd 0.5."""
+    still = compare(normals, reference="b")
+    drawn = {name: dataclasses.replace(normals[name], mean_se=error) for name, error in (("a", 0.4), ("b", 0.3))}
+    found = compare(drawn, reference="b")
+    for end in ("diff_low", "diff_high"):
+        before, after = (abs(table.loc["a", end] - table.loc["a", "diff"]) for table in (still, found))
+        assert after == pytest.approx(np.hypot(before, 1.96 * 0.5))
+        assert found.loc["b", end] == 0
+    assert found.loc["a", "dse"] == still.loc["a", "dse"]
+
+
+def test_a_bound_by_one_draw_has_the_interval_of_its_rows(normals):
+    single = compare(normals | {"a": dataclasses.replace(normals["a"], mean_se=float("nan"))}, reference="b")
+    np.testing.assert_allclose(single["diff_low"], compare(normals, reference="b")["diff_low"])
 
 
 def test_share_of_unreliable_rows_leaves_out_the_unknown_ones():

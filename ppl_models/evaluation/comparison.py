@@ -17,6 +17,8 @@ from ppl_models.errors import InputError
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.evaluation.differences import mean_interval, tail_khat
 
+NORMAL_95 = 1.96  # standard errors on each side of an interval
+
 
 @dataclass(frozen=True, eq=False)
 class Density:
@@ -105,11 +107,12 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
     Returns:
         A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
-        `dse` (paired standard error of `diff`), `diff_low` and `diff_high` (its 95 % interval, wider than 1.96 `dse`
-        on the longer side of skewed differences), `diff_khat` (of the differences' tail; above 0.5 the interval is not
-        to be trusted), `kind`, `draws`, `mean_se` (Monte Carlo standard error of `elpd`), `rise` (of a bound, from half
-        of its draws to all), `effective` (the median over rows of their weights' effective sample size) and `khat_high`
-        (share of rows with k-hat above 0.7); the last three are NaN where nothing is drawn.
+        `dse` (paired standard error of `diff` over rows), `diff_low` and `diff_high` (its 95 % interval, wider than
+        1.96 `dse` on the longer side of skewed differences, and by the Monte Carlo errors of both), `diff_khat` (of the
+        differences' tail; above 0.5 the interval is not to be trusted), `kind`, `draws`, `mean_se` (Monte Carlo
+        standard error of `elpd`), `rise` (of a bound, from half of its draws to all), `effective` (the median over rows
+        of their weights' effective sample size) and `khat_high` (share of rows with k-hat above 0.7); the last three
+        are NaN where nothing is drawn.
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that
@@ -136,14 +139,15 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
 def _row(density: Density, reference: Density) -> dict[str, object]:
     difference = density.values - reference.values
-    (low,), (high,) = mean_interval(difference[None])
+    mean, (low,), (high,) = float(np.mean(difference)), *mean_interval(difference[None])
+    drawn = 0.0 if density is reference else NORMAL_95 * np.nan_to_num(np.hypot(density.mean_se, reference.mean_se))
     return {
         "elpd": density.elpd,
         "se": density.se,
-        "diff": float(np.mean(difference)),
+        "diff": mean,
         "dse": _standard_error(difference),
-        "diff_low": float(low),
-        "diff_high": float(high),
+        "diff_low": mean - float(np.hypot(mean - low, drawn)),
+        "diff_high": mean + float(np.hypot(high - mean, drawn)),
         "diff_khat": float(tail_khat(difference[None])[0]) if density is not reference else float("nan"),
         "kind": density.kind,
         "draws": density.draws,
