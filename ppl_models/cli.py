@@ -125,7 +125,7 @@ def _strict(main: Callable[..., object]) -> Callable[..., object]:
         main(**options)
         doubts = read_record(options["output_dir"])["doubts"] if strict else []
         if doubts:
-            typer.echo("\n".join(["cannot be trusted:", *doubts]), err=True)
+            typer.echo("\n".join([f"{options['output_dir']}: cannot be trusted:", *doubts]), err=True)
             sys.exit(DOUBTFUL)
 
     option = Parameter("strict", Parameter.KEYWORD_ONLY, default=False, annotation=Strict)

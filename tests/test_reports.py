@@ -125,7 +125,7 @@ def test_texts_are_escaped(page):
 
 def test_headings_come_in_order_and_figures_have_a_text(page):
     headings = [tag for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
-    assert headings == ["h1", "h2", "h2"]
+    assert headings == ["h1", "h2", "h2", "h2"]
     assert [attributes["aria-label"] for _, attributes in page.tags if attributes.get("role") == "img"]
     assert page.tags[0] == ("html", {"lang": "en"})
 

@@ -120,6 +120,8 @@ def uniform_band(simulations: int, draws: int, *, seed: int = 0) -> Band:
 def uniformity(ranks: Int[np.ndarray, " simulations"], draws: int, *, seed: int = 0) -> float:
     """The share of uniform samples whose ECDF strays as far as that of these ranks: a p-value.
 
+    It is counted among 2,000 samples, and, where none of them strays as far, bounded by the sum over the band's places.
+
     Args:
         ranks: of the truth among so many draws, one a simulation.
         draws: L.
@@ -129,8 +131,9 @@ def uniformity(ranks: Int[np.ndarray, " simulations"], draws: int, *, seed: int 
         InputError: a rank below 0 or above the number of draws.
     """
     _refuse_strange(ranks, draws)
-    others = _uniform_rarest(len(ranks), draws, seed=seed)
-    return float((1 + (others <= _rarest(ranks[None], draws)[0]).sum()) / (1 + SIMULATED))
+    others, rarest = _uniform_rarest(len(ranks), draws, seed=seed), float(_rarest(ranks[None], draws)[0])
+    share = float((1 + (others <= rarest).sum()) / (1 + SIMULATED))
+    return min(share, len(_places(draws)) * rarest)
 
 
 def symmetry(ranks: Int[np.ndarray, " simulations"], draws: int) -> float:
@@ -147,7 +150,8 @@ def symmetry(ranks: Int[np.ndarray, " simulations"], draws: int) -> float:
         InputError: a rank below 0 or above the number of draws.
     """
     _refuse_strange(ranks, draws)
-    return float(stats.wilcoxon(ranks - draws / 2, zero_method="zsplit").pvalue)
+    offs = ranks - draws / 2
+    return float(stats.wilcoxon(offs, zero_method="zsplit").pvalue) if offs.any() else 1.0
 
 
 def ecdf(ranks: Int[np.ndarray, "samples simulations"], draws: int) -> Float[np.ndarray, "samples shares"]:

@@ -108,11 +108,11 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
     Returns:
         A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
         `dse` (paired standard error of `diff` over rows), `diff_low` and `diff_high` (its 95 % interval, wider than
-        1.96 `dse` on the longer side of skewed differences, and by the Monte Carlo errors of both), `diff_khat` (of the
-        differences' tail; above 0.5 the interval is not to be trusted), `kind`, `draws`, `mean_se` (Monte Carlo
-        standard error of `elpd`), `rise` (of a bound, from half of its draws to all), `effective` (the median over rows
-        of their weights' effective sample size) and `khat_high` (share of rows with k-hat above 0.7); the last three
-        are NaN where nothing is drawn.
+        1.96 `dse` on the longer side of skewed differences, and by the Monte Carlo errors of both as far as they are
+        known), `diff_khat` (of the differences' tail; above 0.5 the interval is not to be trusted), `kind`, `draws`,
+        `mean_se` (Monte Carlo standard error of `elpd`), `rise` (of a bound, from half of its draws to all),
+        `effective` (the median over rows of their weights' effective sample size) and `khat_high` (share of rows with
+        k-hat above 0.7); the last three are NaN where nothing is drawn.
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that

@@ -56,12 +56,13 @@ def tail_khat(values: Float[np.ndarray, "tables rows"]) -> Float[np.ndarray, " t
         values: tables of one number a row.
 
     Returns:
-        k-hat of each table; −∞ where all rows are alike, NaN for fewer than 25.
+        k-hat of each table; −∞ where all rows, or the largest distances, are alike: a tail that ends; NaN for fewer
+        than 25.
     """
     distances = np.abs(values - np.median(values, axis=-1, keepdims=True))
     with np.errstate(divide="ignore"):
         found = pareto_k(np.log(distances))
-    return np.where((distances == 0).all(-1), -np.inf, found)
+    return np.where(found == np.inf, -np.inf, found)
 
 
 def _unskewed(quantile: float, skewness: Float[np.ndarray, " tables"], rows: int) -> Float[np.ndarray, " tables"]:

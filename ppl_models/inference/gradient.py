@@ -20,6 +20,8 @@ from ppl_models.families import Family
 from ppl_models.inference.bounds import pair_loss, raw_units
 from ppl_models.inference.objectives import Objective, objective_value, require_suited, training_loss
 
+COMPLETED = "completed its cycle"  # as a reason to stop
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -121,7 +123,7 @@ def climb(
             if averaged is not None:
                 averaged.update_parameters(family)
         stop = record.check(method.steps, method.patience)
-    return record.close(family, stop or f"completed its cycle of {method.steps} steps", converged=True)
+    return record.close(family, stop or f"{COMPLETED} of {method.steps} steps", converged=True)
 
 
 def require_trainable(family: Family, train: Dataset, method: Gradient) -> None:

@@ -67,7 +67,7 @@ def guide_log_weights(family: Family, rows: Dataset, *, seed: int, draws: int) -
         sites = guide_draws(family, draws).sites
     parameters = family.model.parameters_from
     guide = _log_prob(parameters, family.guide.natural().expand(draws, -1, -1), sites)
-    prior = _log_prob(parameters, family.model.prior(), sites)
+    prior = _log_prob(parameters, family.model.prior().expand(draws, -1, -1), sites)
     features = family.features(rows)
     excluded = (features.labels != UNKNOWN)[:, None] & (features.told == 0)
     likelihood = []

@@ -87,7 +87,8 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
         Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those of
         a positive column for its logarithm; correlation where columns vary together; rate of counts, or their mean and
         dispersion, or their share of the row's total; probability of each category, one variable a column. The
-        attributes khat and accepted are the refinement's, NaN without.
+        attributes khat and accepted are the refinement's, NaN without; mean_field is 1 for draws of the guide where it
+        holds them independent of components that no row tells, else 0.
 
     Raises:
         InputError: a family that is not conjugate, was never fitted or holds a point estimate, or fewer than one draw.
@@ -98,7 +99,8 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
         raise InputError(f"parameter draws: expected estimate 'bayes', got {family.likelihoods.estimate!r}")
     at_least_one(draws=draws)
     theta = _theta(family, draws, seed=seed, refine=refine)
-    return in_raw_units(family, theta).assign_attrs(khat=theta.khat, accepted=theta.accepted)
+    mean_field = int(refine is None and family.classes > 1 and not family.labelled)
+    return in_raw_units(family, theta).assign_attrs(khat=theta.khat, accepted=theta.accepted, mean_field=mean_field)
 
 
 def in_raw_units(family: ClassProduct, theta: Theta) -> xr.Dataset:

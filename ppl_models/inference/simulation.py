@@ -33,7 +33,6 @@ from ppl_models.inference.refined import Theta
 
 DRAWS = 199  # so that the ends of 50, 80, 90 and 95 % intervals are at whole ranks
 PROPOSED = 10  # proposals for each draw of z
-CONSTANT = 1e-9  # relative spread of what is no parameter, such as the weight of a single class
 ALIKE = 16  # rows of the same random numbers
 AT_ONCE = 16  # simulations of a process between two looks at the file
 
@@ -156,17 +155,16 @@ def _one(make: Callable[[], ClassProduct], rows: int, *, seed: int, refine: bool
     draws = parameter_draws(family, DRAWS, seed=seed, refine=data if refine else None)
     names, true = _flat(truth, free=not family.labelled)
     _, drawn = _flat(draws, free=not family.labelled)
-    ranks = ranks_of(true, drawn[None])[0].tolist()
-    known = np.ptp(drawn, axis=0) <= CONSTANT * np.abs(drawn).max(0)
-    return {name: rank for name, rank, one in zip(names, ranks, known, strict=True) if not one}
+    return dict(zip(names, ranks_of(true, drawn[None])[0].tolist(), strict=True))
 
 
 def _flat(draws: xr.Dataset, *, free: bool) -> tuple[list[str], np.ndarray]:
     """The names of all parameters, and (draws, parameters) their values, components in their canonical order.
 
-    Of a correlation, whose matrix says everything twice, the part below the diagonal.
+    Of a correlation, whose matrix says everything twice, the part below the diagonal; no weight of a single component.
     """
-    stacked = draws.stack(sample=("chain", "draw")).transpose("sample", ...)
+    kept = draws.drop_vars("weights") if draws.sizes["component"] == 1 else draws
+    stacked = kept.stack(sample=("chain", "draw")).transpose("sample", ...)
     if free and stacked.sizes["component"] > 1:
         key = stacked["loc"][..., 0] if "loc" in stacked else stacked["weights"]
         order = xr.DataArray(key.values.argsort(1), dims=("sample", "component"))

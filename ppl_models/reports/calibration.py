@@ -35,11 +35,11 @@ def calibration_section(
     report.table(name, table, caption=text)
     lines = [
         {"posterior": posterior, "parameter": parameter}
-        | dict(zip(table.columns[2:6], coverage_table(one[parameter].to_numpy(), draws)["coverage"], strict=True))
+        | {f"{line.level:.0%}": line.coverage for line in coverage_table(one[parameter].to_numpy(), draws).itertuples()}
         for posterior, one in ranks.items()
         for parameter in one
     ]
-    text = "The same of each parameter; its standard error is that of a binomial share of so many simulations."
+    text = "The same of each parameter. A level p has the standard error √(p (1 − p) / n) by n simulations."
     report.table(f"{name}-coverage", pd.DataFrame(lines), caption=text)
     text = "ECDF of each parameter's ranks less the uniform one; above it, then below: a posterior too narrow."
     report.figure(f"{name}-ranks", rank_curves(ranks, draws=draws), caption=text, alt=text)

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from ppl_models.evaluation.comparison import NORMAL_95
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.reports.canvas import INK, LINE, colour, legend_below, new_figure, panels, plain, tidy
 
-NORMAL_95 = 1.96
 HIDDEN_SHARE = 0.15  # of the ELBO values, at most: those of the first steps
 NARROWEST = 0.005  # nats per row: what is less than this apart is drawn level
 FEW_STEPS = 30  # each is marked; a single one would not be seen as a line

@@ -60,19 +60,18 @@ def comparison_section(
     caption += f"difference from {reference or 'the best'} and its standard error, diff_low and diff_high its 95 % "
     caption += "interval, diff_khat the k-hat of the differences' tail (above 0.5 rows that would decide may not be "
     caption += "among those seen, and the interval is not to be trusted), mean_se the Monte Carlo error of elpd, rise "
-    caption += (
-        "what a bound gained as its draws last doubled, effective the median over rows of their effective sample "
-    )
-    caption += f"size, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
+    caption += "what a bound gained as its draws last doubled, effective the median over rows of their weights' "
+    caption += f"effective sample size, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
     report.table(name, table, caption=caption, digits=4)
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
     fit_section(report, fits, name=name, train=train)
-    about = "" if name == NAME else f"{name}, "
+    about, looked = "" if name == NAME else f"{name}, ", "the importance weights and draws behind bounds"
     for model, density in densities.items():
         if density.draws:
-            report.check("the importance weights and draws behind bounds", density_doubts(density), of=about + model)
-    report.check("the tails of differences", comparison_doubts(table), of=about.removesuffix(", "))
+            report.check(looked, density_doubts(density), of=f"{about}{model}")
+    if table["diff_khat"].notna().any():
+        report.check("the tails of differences", comparison_doubts(table), of=about.removesuffix(", "))
     curves = {model: found.history for model, found in fits.items() if len(found.history) > EXACT_STEPS}
     if curves:
         shown = "The ELBO in training, nats per row in raw units; a fit that is exact after one step is left out."
@@ -101,15 +100,13 @@ def fit_section(
     if not fits:
         return None
     table = fit_table(fits, train)
-    caption = (
-        "How fits ended. elbo: of training rows, nats per row, raw units; last_rise: of the ELBO watched, over its "
-    )
-    caption += "last tenth up to the state that was kept; best_found: restarts within 0.01 nats a row of the best; "
+    caption = "How fits ended. elbo: of training rows, nats per row, raw units; last_rise: of the ELBO watched, over "
+    caption += "its last tenth up to the state that was kept; best_found: restarts within 0.01 nats a row of the best; "
     caption += "ahead: of the best over the next; guide_khat: of the conjugate guide's parameters, classes summed out "
     caption += f"(above {UNRELIABLE_KHAT} intervals drawn from it are too narrow; −∞ where it is the posterior)."
     report.table(f"{name}-fits", table, caption=caption)
     for model, found in fits.items():
-        report.check("how fits ended", fit_doubts(found), of=model if name == NAME else f"{name}, {model}")
+        report.check("how fits ended", fit_doubts(found), of=f"{model}" if name == NAME else f"{name}, {model}")
         for remark in found.remarks:
             report.text(f"Remark on {model}", remark)
     return table
@@ -135,7 +132,7 @@ def parameter_section(
     if not np.isnan(draws.attrs.get("khat", np.nan)):
         text = f"Drawn with the component summed out: importance resampling (k-hat {draws.khat:.2f}), then "
         report.text("Parameters", text + f"Hamiltonian steps on the exact posterior ({draws.accepted:.0%} accepted).")
-        report.check("the draws of parameters", draws_doubts(draws))
+    report.check("the draws of parameters", draws_doubts(draws))
     shown = "Posterior means and 90 % intervals, raw units" + ("; crosses are the truth." if truth else ".")
     report.table(name, table, caption=shown)
     report.figure(name, parameter_intervals(_by_panel(table)), caption=shown, alt=shown)
