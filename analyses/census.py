@@ -9,7 +9,7 @@ from scipy.stats import entropy
 
 from ppl_models import NaiveBayes, Report, fit, infer_schema, load, prepare, split
 from ppl_models.cli import OutputDir, Quick, Seed, script
-from ppl_models.inference import class_probabilities
+from ppl_models.inference import class_probabilities, fit_doubts
 from ppl_models.reports import classification_section
 
 FOLDER = Path(__file__).parents[2] / "shared/data/uci_categorical"
@@ -60,7 +60,9 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/census"), quic
         schema = infer_schema(table, label="label", kinds=kinds)
         preparation = prepare(table.loc["train"], schema)
         rows, test = preparation(table.loc["train"]), preparation(table.loc["test"])
-        given[name] = class_probabilities(fit(NaiveBayes(schema), rows, seed=seed).family, test).to_numpy()
+        found = fit(NaiveBayes(schema), rows, seed=seed)
+        given[name] = class_probabilities(found.family, test).to_numpy()
+        report.check("how fits ended", fit_doubts(found), of=name)
         report.data(f"{name}, test", test.checksum, len(test))
     text = "Learned from training rows. Cut by entropy: intervals by Fayyad and Irani's rule, none where no cut pays; "
     text += "normal: one a class; at tenths: ten intervals of as many rows; zeros apart: log-normal, and where most "

@@ -10,7 +10,7 @@ from ppl_models import Mixture, NaiveBayes, Report, Schema, fit, load, prepare
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Table
 from ppl_models.inference import Imputation, impute
-from ppl_models.reports import classification_section
+from ppl_models.reports import classification_section, fit_section
 
 FILE = Path(__file__).parents[2] / "shared/data/uci_categorical/HouseVotes84.csv"
 HIDDEN = 0.1
@@ -37,19 +37,20 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/missing_votes"
     models = {"naive Bayes": NaiveBayes(schema)}
     models |= {f"mixture of {size}": Mixture(column, components=size) for size in ((4,) if quick else (2, 4, 8))}
     shares = np.nanmean(np.where(observed & ~hidden, values, np.nan), axis=0)[hidden.nonzero()[1]]
-    given, elbos = {"shares of the column": np.column_stack([1 - shares, shares])}, {}
+    given, fits = {"shares of the column": np.column_stack([1 - shares, shares])}, {}
     for name, family in models.items():
         rows = prepare(seen, family.schema)(seen)
-        elbos[name] = fit(family, rows, seed=seed).elbo
+        fits[name] = fit(family, rows, seed=seed)
         given[name] = answers(impute(family, rows, seed=seed, draws=100 if quick else 400), places)
     report = Report("Missing votes: how would they have voted?", summary="", seed=seed)
     report.data(table.name, everything.checksum, len(frame))
+    fit_section(report, fits)
     text = f"{hidden.sum():,} of {observed.sum():,} observed cells were hidden at random from all models, and "
     text += f"{(~observed).sum():,} were missing. Each model is fitted to what is left and fills in both; the mixtures "
     report.text("What was done", text + f"have {schema.label.name} as one of their columns.")
     truth = values[hidden].astype(int)
     scores = classification_section(report, given, truth, names=(0, 1), name="hidden", rows="hidden cells")
-    best = max((name for name in models if name != "naive Bayes"), key=lambda name: elbos[name])
+    best = max((name for name in models if name != "naive Bayes"), key=lambda name: fits[name].elbo)
     shown = [f"{name} {row.accuracy:.1%} right, {row.log_score:.3f} nats" for name, row in scores.iterrows()]
     report.summary = "" if there else f"No {FILE}: on {table.name} instead. "
     report.summary += f"Hidden cells filled in: {'; '.join(shown)}. By the training ELBO the choice is the {best}, "

@@ -10,6 +10,7 @@ from ppl_models import GaussianMixture, Report, fit, load, prepare
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.inference import NaturalGradient, restart_report
+from ppl_models.reports import fit_section
 
 MODELS = {
     "full covariances, posterior": {"covariance": "full"},
@@ -34,7 +35,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/restarts"), qu
     table = load("five_groups")
     rows = prepare(table.frame, table.schema)(table.frame)
     seeds = range(seed, seed + (5 if quick else 100))
-    found, optima = [], {}
+    found, fits, optima = [], {}, {}
     for name, settings in MODELS.items():
         reached = elbos(table.schema, rows, settings, seeds)
         alone = elbos(table.schema, rows, settings, seeds, restarts=1, starts=1)
@@ -52,7 +53,8 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/restarts"), qu
             }
         )
         family = GaussianMixture(table.schema, components=5, **settings)
-        optima[name] = restart_report(fit(family, rows, seed=seed), rows)
+        fits[name] = fit(family, rows, seed=seed)
+        optima[name] = restart_report(fits[name], rows)
     counts = pd.DataFrame(found).set_index("model")
     least = int(counts["default finds it"].min())
     summary = (
@@ -66,6 +68,7 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/restarts"), qu
     report.data(table.name, rows.checksum, len(rows))
     caption = f"Fits within {SAME} nats in total of the best known optimum; ELBO of all {len(rows)} rows, raw units."
     report.table("seeds", counts, caption=caption)
+    fit_section(report, fits, train=rows)
     caption = (
         "Distinct optima of one fit's eight restarts: how many ended there, total nats below the best, adjusted Rand."
     )
