@@ -60,9 +60,9 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/census"), quic
         schema = infer_schema(table, label="label", kinds=kinds)
         preparation = prepare(table.loc["train"], schema)
         rows, test = preparation(table.loc["train"]), preparation(table.loc["test"])
-        found = fit(NaiveBayes(schema), rows, seed=seed)
-        given[name] = class_probabilities(found.family, test).to_numpy()
-        report.check("how fits ended", fit_doubts(found), of=name)
+        ended = fit(NaiveBayes(schema), rows, seed=seed)
+        given[name] = class_probabilities(ended.family, test).to_numpy()
+        report.check("how fits ended", fit_doubts(ended), of=name)
         report.data(f"{name}, test", test.checksum, len(test))
     text = "Learned from training rows. Cut by entropy: intervals by Fayyad and Irani's rule, none where no cut pays; "
     text += "normal: one a class; at tenths: ten intervals of as many rows; zeros apart: log-normal, and where most "
