@@ -6,11 +6,11 @@ from time import perf_counter
 import pandas as pd
 from linear_vae import LINEAR, factor_analysis
 
-from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load, reports
+from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load
 from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
-from ppl_models.evaluation import ladder_doubts
 from ppl_models.inference import Gradient, bound_ladder, log_evidence, refined_draws
+from ppl_models.reports import ladder_section
 
 CONJUGATE = {
     "wine: naive Bayes, labelled": ("wine", NaiveBayes),
@@ -56,11 +56,8 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/elbo"), quick:
     report = Report("ELBO: how tight is each bound?", summary=summary, seed=seed)
     caption = "Nats per row of training. A mixture's evidence is by importance weights; its guide holds θ and z apart."
     report.table("evidence", evidence, caption=caption, digits=6)
-    ladder = pd.concat(ladders, names=["model"]).reset_index("model").reset_index(drop=True)
     shown = "Held-out bounds by the number of draws, nats per row; dashed: the closed form of the linear VAE."
-    report.figure("ladder", reports.bound_ladder(ladder, exact=exact), caption=shown, alt=shown)
-    for name, table in ladders.items():
-        report.check("how bounds rise with draws", ladder_doubts(table), of=name)
+    ladder = ladder_section(report, ladders, name="ladder", exact=exact, caption=shown)
     ladder["exact"] = ladder["model"].map(exact)
     report.table("ladder", ladder, caption="The same as numbers; mean_se is a Monte Carlo error.", digits=4)
     for name, data in used.items():

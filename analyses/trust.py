@@ -9,12 +9,12 @@ import typer
 from linear_vae import factor_analysis
 from trust_cases import LINEAR_VAE, VAES, fitted, parameter_ranks
 
-from ppl_models import Report, reports
+from ppl_models import Report
 from ppl_models.cli import OutputDir, Quick, Seed, script
-from ppl_models.evaluation import density_doubts, ladder_doubts
+from ppl_models.evaluation import density_doubts
 from ppl_models.inference import bound_ladder, latent_ranks, sandwich, simulate
 from ppl_models.inference.simulation import DRAWS
-from ppl_models.reports import calibration_section
+from ppl_models.reports import calibration_section, ladder_section
 
 Simulations = Annotated[int, typer.Option(min=1, help="Of each posterior.")]
 Kept = Annotated[Path | None, typer.Option(help="Folder that keeps ranks, from which a broken run goes on.")]
@@ -34,10 +34,8 @@ def add_bounds(report: Report, simulations: int, *, seed: int, quick: bool) -> t
             exact[name] = factor_analysis(family, test)
             lines[name]["closed form"] = factor_analysis(family, simulate(family, len(found.values), seed=seed)[0])
         report.check("bounds from both sides", density_doubts(found), of=name)
-        report.check("how bounds rise with draws", ladder_doubts(ladders[name]), of=name)
     shown = "Held-out bounds by the number of draws, nats per row; dashed: the closed form."
-    ladder = pd.concat(ladders, names=["model"]).reset_index("model")
-    report.figure("ladders", reports.bound_ladder(ladder, exact=exact), caption=shown, alt=shown)
+    ladder_section(report, ladders, name="ladders", exact=exact, caption=shown)
     gaps = pd.DataFrame.from_dict(lines, orient="index").rename_axis("model")
     report.table("gaps", gaps, caption="Rows drawn by each VAE, between two bounds: nats a row, raw units.", digits=4)
     return ranks, float(gaps["gap"].abs().max())

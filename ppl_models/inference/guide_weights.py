@@ -7,16 +7,14 @@ k-hat a measure of its own noise, so that all are summed out.
 
 import torch
 from jaxtyping import Float
-from pyro import poutine
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
-from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import pareto_k
 from ppl_models.families import ClassProduct, Family
-from ppl_models.inference.refined import guide_draws, log_joint_of
+from ppl_models.inference.refined import excluded_classes, guide_draws, log_likelihood_of, log_prob_of
 
 CELLS_AT_ONCE = 2**20
 
@@ -65,21 +63,12 @@ def guide_log_weights(family: Family, rows: Dataset, *, seed: int, draws: int) -
     at_least_one(draws=draws)
     with seeded(seed):
         sites = guide_draws(family, draws).sites
-    parameters = family.model.parameters_from
-    guide = _log_prob(parameters, family.guide.natural().expand(draws, -1, -1), sites)
-    prior = _log_prob(parameters, family.model.prior().expand(draws, -1, -1), sites)
+    prior, guide = (
+        log_prob_of(family, natural.expand(draws, -1, -1), sites)
+        for natural in (family.model.prior(), family.guide.natural())
+    )
     features = family.features(rows)
-    excluded = (features.labels != UNKNOWN)[:, None] & (features.told == 0)
-    likelihood = []
-    size = max(CELLS_AT_ONCE // (len(rows) * family.cells), 1)
-    for first in range(0, draws, size):
-        joint = log_joint_of(family, features, {name: value[first : first + size] for name, value in sites.items()})
-        likelihood.append(joint.masked_fill(excluded.mT, -torch.inf).logsumexp(1) @ rows.weights)
-    return torch.cat(likelihood) + prior - guide
-
-
-def _log_prob(parameters: object, natural: Tensor, sites: dict[str, Tensor]) -> Float[Tensor, " draws"]:
-    """The log density of draws of θ under the conjugate distribution of these natural parameters."""
-    trace = poutine.trace(poutine.condition(parameters, data=sites)).get_trace(natural)
-    logs = [trace.nodes[name]["fn"].log_prob(value) for name, value in sites.items()]
-    return sum(log.reshape(len(log), -1).sum(-1) for log in logs)
+    excluded, size = excluded_classes(features), max(CELLS_AT_ONCE // (len(rows) * family.cells), 1)
+    parts = [{name: value[first : first + size] for name, value in sites.items()} for first in range(0, draws, size)]
+    likelihood = torch.cat([log_likelihood_of(family, features, part, excluded) for part in parts])
+    return likelihood + prior - guide

@@ -133,8 +133,7 @@ class Posterior:
         self.guesses = guesses[guesses.isfinite().all(-1)]
         self.interchangeable = family.classes if family.weights.exchangeable and not family.labelled else 1
         self.spread = self._by_component(sites).std(0).mean(0)
-        known = self.features.labels != UNKNOWN
-        self.excluded = (known[:, None] & (self.features.told == 0)).mT if bool(known.any()) else None
+        self.excluded = excluded_classes(self.features)
 
     def constrain(self, free: Float[Tensor, "draws size"]) -> tuple[dict[str, Tensor], Tensor]:
         """Values by site, and log |d values / d free|; −inf, and a matrix that is sound, where one is singular."""
@@ -155,15 +154,8 @@ class Posterior:
         """log p(x | θ) + log p(θ) + log |d θ / d free|, nats in prepared units."""
         with dist.validation_enabled(False):
             values, slope = self.constrain(free)
-            conditioned = poutine.condition(self.family.model.parameters_from, data=values)
-            trace = poutine.trace(conditioned).get_trace(self.prior)
-            prior = sum(
-                trace.nodes[name]["fn"].log_prob(values[name]).reshape(len(free), -1).sum(-1) for name in values
-            )
-        joint = log_joint_of(self.family, self.features, values)
-        if self.excluded is not None:
-            joint = joint.masked_fill(self.excluded, -torch.inf)
-        return joint.logsumexp(1) @ self.rows.weights + prior + slope
+            prior = log_prob_of(self.family, self.prior, values)
+        return log_likelihood_of(self.family, self.features, values, self.excluded) + prior + slope
 
     @torch.no_grad()
     def log_joint_in_order(self, free: Float[Tensor, "draws size"]) -> Float[Tensor, " draws"]:
@@ -253,6 +245,29 @@ def _map_of(site: dict) -> Transform:
     """The map from unconstrained numbers to a site's support."""
     support = site["fn"].support
     return VectorToPositiveDefinite() if support is constraints.positive_definite else biject_to(support)
+
+
+def excluded_classes(features: Features) -> Bool[Tensor, "classes rows"] | None:
+    """The classes that rows of known class cannot have; None where no row tells its class."""
+    known = features.labels != UNKNOWN
+    return (known[:, None] & (features.told == 0)).mT if bool(known.any()) else None
+
+
+def log_prob_of(family: ClassProduct, natural: Tensor, sites: Mapping[str, Tensor]) -> Float[Tensor, " draws"]:
+    """The log density of draws of θ under the conjugate distribution of these natural parameters."""
+    trace = poutine.trace(poutine.condition(family.model.parameters_from, data=sites)).get_trace(natural)
+    logs = (trace.nodes[name]["fn"].log_prob(value) for name, value in sites.items())
+    return sum(log.reshape(len(log), -1).sum(-1) for log in logs)
+
+
+def log_likelihood_of(
+    family: ClassProduct, features: Features, sites: Mapping[str, Tensor], excluded: Bool[Tensor, "classes rows"] | None
+) -> Float[Tensor, " draws"]:
+    """log p(x | θ) of all rows by their weights, classes summed out but for those excluded; nats in prepared units."""
+    joint = log_joint_of(family, features, sites)
+    if excluded is not None:
+        joint = joint.masked_fill(excluded, -torch.inf)
+    return joint.logsumexp(1) @ features.weights
 
 
 def log_joint_given(

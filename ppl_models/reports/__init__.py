@@ -36,6 +36,7 @@ __all__ = [
     "fit_section",
     "image_grid",
     "khat_histogram",
+    "ladder_section",
     "latent_grid",
     "parameter_intervals",
     "parameter_section",

@@ -13,12 +13,13 @@ from ppl_models.evaluation import (
     comparison_doubts,
     density_doubts,
     draws_doubts,
+    ladder_doubts,
     parameter_table,
     predictive_checks,
 )
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.inference import Fit, fit_doubts, fit_table
-from ppl_models.reports.figures import elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
+from ppl_models.reports.figures import bound_ladder, elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
 from ppl_models.reports.galleries import MOST_PAIRED_COLUMNS, SIDES, category_shares, sample_pairs
 from ppl_models.reports.report import Report
 
@@ -109,6 +110,28 @@ def fit_section(
         report.check("how fits ended", fit_doubts(found), of=f"{model}" if name == NAME else f"{name}, {model}")
         for remark in found.remarks:
             report.text(f"Remark on {model}", remark)
+    return table
+
+
+def ladder_section(
+    report: Report, ladders: Mapping[str, pd.DataFrame], *, name: str, exact: Mapping[str, float], caption: str
+) -> pd.DataFrame:
+    """Add how bounds rise with draws: the figure; those that still rise open the page.
+
+    Args:
+        report: the report to add to.
+        ladders: tables of ``bound_ladder`` by model.
+        name: of the figure.
+        exact: the log density itself of the models that have one, nats per row.
+        caption: of the figure.
+
+    Returns:
+        All ladders as one table, with the column model before the others.
+    """
+    table = pd.concat(ladders, names=["model"]).reset_index("model").reset_index(drop=True)
+    report.figure(name, bound_ladder(table, exact=exact), caption=caption, alt=caption)
+    for model, ladder in ladders.items():
+        report.check("how bounds rise with draws", ladder_doubts(ladder), of=model)
     return table
 
 
