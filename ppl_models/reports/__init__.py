@@ -18,6 +18,7 @@ from ppl_models.reports.sections import (
     check_section,
     comparison_section,
     fit_section,
+    ladder_section,
     parameter_section,
     sample_section,
 )
