@@ -133,6 +133,8 @@ def test_posteriors_whose_ranks_are_not_uniform_are_told():
     assert told.startswith(
         "narrow: the ranks of the truth are not uniform (p = 0.002); 90 % intervals hold it in 79.0%"
     )
+    (far,) = rank_doubts(table.loc[["narrow"]].assign(**{"p, uniform": 0.0}))
+    assert "(p < 1e-12)" in far
     assert rank_doubts(pd.concat([table.loc[["right"]]] * 9 + [table.loc[["narrow"]]])) == ()
 
 

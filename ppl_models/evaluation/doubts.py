@@ -12,6 +12,7 @@ MOST_UNRELIABLE = 0.05  # share of rows
 FEW_DRAWS = 5  # an effective sample size whose log mean is worth little
 ENOUGH = 0.5  # effective share of the draws: their log mean falls short by 1 / (2 draws) at the most
 NOTABLE = 0.1  # nats per row
+SMALLEST = 1e-12  # p-value that is told apart
 RARE = 0.01  # a p-value, of all that are looked at together
 STUCK = 0.3  # share of accepted steps
 ROUNDING = 1e-6  # nats per row
@@ -117,7 +118,12 @@ def rank_doubts(table: pd.DataFrame) -> tuple[str, ...]:
     """
     wrong = table[table["p, uniform"] < RARE / max(len(table), 1)]
     return tuple(
-        f"{name}: the ranks of the truth are not uniform (p = {line['p, uniform']:.2g}); 90 % intervals hold it in "
+        f"{name}: the ranks of the truth are not uniform ({_p_value(line['p, uniform'])}); 90 % intervals hold it in "
         f"{line['90%, least']:.1%} to {line['90%, most']:.1%} of {line['simulations']:.0f} simulations"
         for name, line in wrong.iterrows()
     )
+
+
+def _p_value(value: float) -> str:
+    """A p-value in words, whose size means nothing far out."""
+    return f"p = {value:.2g}" if value >= SMALLEST else f"p < {SMALLEST:g}"

@@ -60,7 +60,7 @@ def rank_curves(ranks: Mapping[str, pd.DataFrame], *, draws: int) -> Figure:
         one.fill_between(band.at, band.low - band.at, band.high - band.at, color="#e4e4e4", linewidth=0)
         for curve in ecdf(table.to_numpy().T, draws):
             one.plot(band.at, curve - band.at, color=colour(0), linewidth=0.9, alpha=0.8)
-        one.set_title(plain(name, width=40), fontsize=10)
+        one.set_title(plain(name, width=34), fontsize=10)
         one.set_xlabel("rank of the truth, share of the draws", fontsize=9)
     figure.supylabel("ECDF less uniform", fontsize=10)
     marks = [Line2D([], [], color=colour(0)), Patch(color="#e4e4e4")]
