@@ -108,7 +108,7 @@ def test_replicates_in_chunks_are_the_same(monkeypatch):
     monkeypatch.setattr("ppl_models.inference.bootstrap.CELLS_AT_ONCE", 3 * len(rows) * 2)
     parts = bootstrap_draws(family, rows, 7, seed=2)
     for name in whole:
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9)
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-7)  # products of other sizes round otherwise
 
 
 def test_replicates_have_the_names_and_shapes_of_parameter_draws():

@@ -17,6 +17,7 @@ from ppl_models.families import VAE, GaussianMixture
 from ppl_models.inference import FitWarning, Gradient, NaturalGradient, estimate_elbo, fit, log_density
 from ppl_models.inference.natural import SHORT_PASSES, ascend, converge
 from ppl_models.inference.passes import begin, bound
+from ppl_models.inference.sweeps import Rows
 from ppl_models.nn import Dense
 
 CONJUGATE = [name for name, case in CASES.items() if isinstance(case.method, NaturalGradient)]
@@ -41,7 +42,7 @@ def begun(name: str, *, restarts: int, seed: int):
 def climbed(family, features, natural, *, steps: int = 10_000) -> torch.Tensor:
     """The ELBO after each cycle of runs from here, (cycles, restarts)."""
     with pyro.validation_enabled(False):
-        return torch.stack(converge(family, features, natural, method=NaturalGradient(steps=steps)).history)
+        return torch.stack(converge(Rows.among(family, features), natural, method=NaturalGradient(steps=steps)).history)
 
 
 @pytest.mark.parametrize("name", CONJUGATE)
@@ -73,7 +74,7 @@ def test_the_best_of_the_short_runs_are_the_ones_that_go_on(name):
         for _ in range(SHORT_PASSES):
             natural = family.posterior(features, bound(family, features, natural)[1], previous=natural)
         best = bound(family, features, natural)[0].argsort(descending=True)[:2]
-        expected = begin(family, features, natural[best]).elbo
+        expected = begin(Rows.among(family, features), natural[best]).elbo
         method = NaturalGradient(restarts=2, starts=6, steps=1)
         found = ascend(family, build(name)[1], method=method, seed=7).elbo
     torch.testing.assert_close(found.sort().values, expected.sort().values, rtol=1e-9, atol=0)

@@ -11,6 +11,7 @@ whose guide holds q(x_m | x_o, z) as well, and the step is coordinate ascent's.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -126,6 +127,17 @@ def hidden_cells(values: Float[Tensor, "rows columns"], observed: Bool[Tensor, "
         return None
     patterns, pattern = torch.unique(~observed[rows], dim=0, return_inverse=True)
     return Hidden(rows, values[rows], patterns, pattern)
+
+
+def joined(parts: Sequence[tuple[Hidden, int]]) -> Hidden:
+    """The hidden cells of several tables one after another, each with the position of its first row."""
+    patterns = torch.tensor([0, *(len(part.patterns) for part, _ in parts)]).cumsum(0).tolist()
+    return Hidden(
+        torch.cat([part.rows + first for part, first in parts]),
+        torch.cat([part.values for part, _ in parts]),
+        torch.cat([part.patterns for part, _ in parts]),
+        torch.cat([part.pattern + before for (part, _), before in zip(parts, patterns, strict=False)]),
+    )
 
 
 def whiten(

@@ -11,7 +11,7 @@ from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import ConjugateRow, Likelihoods, Weights, WeightsPrior
 from ppl_models.errors import InputError
 from ppl_models.families.family import Draws, Exact
-from ppl_models.families.features import Features, sums
+from ppl_models.families.features import Features, coefficients, sums, sweep
 from ppl_models.families.mixture import Guide, Model
 from ppl_models.families.starts import embed, one_hot, partitions
 
@@ -67,6 +67,11 @@ class ClassProduct(Exact):
     def class_names(self) -> tuple[object, ...]:
         """The label's classes, or the components' numbers from 1."""
         return self.schema.label.categories if self.labelled else tuple(range(1, self.classes + 1))
+
+    @property
+    def width(self) -> int:
+        """How many statistics a row has."""
+        return sum(self.row.sizes) + 1
 
     @property
     def nonnegative(self) -> Bool[Tensor, " natural"]:
@@ -131,7 +136,7 @@ class ClassProduct(Exact):
     def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
         """Responsibilities to start from: known classes, else the partitions of ``starts.py``.
 
-        With known classes, rows of unknown class start with no responsibility at all and one start is enough.
+        With known classes, rows of unknown class start with no responsibility at all, and one start is enough.
         """
         if self.exchangeable(train):
             return partitions(embed(train), self.classes, restarts=restarts, seed=seed)
@@ -178,6 +183,18 @@ class ClassProduct(Exact):
     ) -> Float[Tensor, "*restarts rows classes"]:
         """E_q[log p(x, z = k | θ, weights)] of each row, nats in prepared units."""
         return self.model.expected_log_joint(features, natural)
+
+    def coefficients(
+        self, natural: Float[Tensor, "*restarts classes natural"]
+    ) -> Float[Tensor, "*restarts classes natural"]:
+        """What multiplies the statistics of a row in E_q[log p(x, z = k | θ, weights)]."""
+        return coefficients(self.row, self.weights, natural)
+
+    def sweep(
+        self, features: Features, coefficients: Float[Tensor, "runs classes natural"]
+    ) -> tuple[Float[Tensor, " runs"], Float[Tensor, "runs classes natural"]]:
+        """Σ weight · log Σ_k exp E_q[log p(x, z = k)] without the base measure, and the sums of the statistics."""
+        return sweep(self.row, features, coefficients)
 
     def divergence(self, natural: Float[Tensor, "*restarts classes natural"]) -> Float[Tensor, "*restarts"]:
         """KL(q(weights, θ) ‖ prior), nats; of a point mass, −log prior, and 0 for maximum likelihood."""

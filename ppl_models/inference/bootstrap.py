@@ -26,6 +26,7 @@ from ppl_models.inference.natural import NaturalGradient, converge
 from ppl_models.inference.passes import bound
 from ppl_models.inference.posterior import in_raw_units
 from ppl_models.inference.refined import Theta
+from ppl_models.inference.sweeps import Rows
 
 CELLS_AT_ONCE = 2**21
 METHOD = NaturalGradient(tolerance=1e-9)
@@ -97,7 +98,7 @@ def refit(family: ClassProduct, features: Features, start: Float[Tensor, "replic
         features: of the rows, with weights (replicates, rows).
         start: where the replicates start.
     """
-    ascent = converge(family, features, start, method=METHOD)
+    ascent = converge(Rows.among(family, features.once()), start, method=METHOD)
     kept = torch.ones_like(ascent.converged)
     kept[list(ascent.faults)] = False
     return Replicates(ascent.natural[kept], len(ascent.faults), int((kept & ~ascent.converged).sum()))

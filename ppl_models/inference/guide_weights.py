@@ -14,7 +14,7 @@ from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import pareto_k
 from ppl_models.families import ClassProduct, Family
-from ppl_models.inference.refined import excluded_classes, guide_draws, log_likelihood_of, log_prob_of
+from ppl_models.inference.refined import guide_draws, log_likelihood_of, log_prob_of
 
 CELLS_AT_ONCE = 2**20
 
@@ -68,7 +68,7 @@ def guide_log_weights(family: Family, rows: Dataset, *, seed: int, draws: int) -
         for natural in (family.model.prior(), family.guide.natural())
     )
     features = family.features(rows)
-    excluded, size = excluded_classes(features), max(CELLS_AT_ONCE // (len(rows) * family.cells), 1)
+    excluded, size = features.excluded, max(CELLS_AT_ONCE // (len(rows) * family.cells), 1)
     parts = [{name: value[first : first + size] for name, value in sites.items()} for first in range(0, draws, size)]
     likelihood = torch.cat([log_likelihood_of(family, features, part, excluded) for part in parts])
     return likelihood + prior - guide

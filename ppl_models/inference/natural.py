@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.errors import at_least_one
-from ppl_models.families import ClassProduct, Features
-from ppl_models.inference.passes import begin, bound, leap
+from ppl_models.families import ClassProduct
+from ppl_models.inference.passes import begin, divergence, leap
+from ppl_models.inference.sweeps import Rows
 
 QUIET = 2
 DELAY, FORGETTING = 20.0, 0.6
@@ -121,11 +122,11 @@ def ascend(
         seed: the seed of the starts and of the order of batches.
         progress: called with the number of passes done since the last call.
     """
-    features = family.features(train)
-    for natural in _ranked_starts(family, train, features, method=method, seed=seed):
-        if method.batch_size is not None and method.batch_size < len(train):
-            natural = _in_batches(family, features, natural, order=_batches(len(train), method, seed))
-        ascent = converge(family, features, natural, method=method, progress=progress)
+    rows = Rows.of(family, train)
+    for natural in _ranked_starts(rows, train, method=method, seed=seed):
+        if method.batch_size is not None and method.batch_size < len(rows.open):
+            natural = _in_batches(rows.shuffled(seed=seed), natural, order=_batches(len(rows.open), method, seed))
+        ascent = converge(rows, natural, method=method, progress=progress)
         if family.bayesian or len(ascent.faults) < len(natural):
             break
     return ascent
@@ -133,8 +134,7 @@ def ascend(
 
 @torch.no_grad()
 def converge(
-    family: ClassProduct,
-    features: Features,
+    rows: Rows,
     natural: Float[Tensor, "restarts classes natural"],
     *,
     method: NaturalGradient,
@@ -143,14 +143,13 @@ def converge(
     """Cycles of two passes over all rows and a leap, for each run until it converges or faults.
 
     Args:
-        family: a conjugate family that has adopted the training rows.
-        features: of the training rows; with weights of its own for each run, or the same for all.
+        rows: the training rows, with weights of their own for each run, or the same for all.
         natural: where the runs start.
         method: steps and tolerance.
         progress: called with the number of passes done since the last call.
     """
-    ascent, left = Ascent.begin(natural), method.tolerance * features.weights.sum(-1).expand(len(natural))
-    going, runs = torch.arange(len(natural), device=natural.device), begin(family, features, natural)
+    ascent, left = Ascent.begin(natural), method.tolerance * rows.weight.expand(len(natural))
+    going, runs = torch.arange(len(natural), device=natural.device), begin(rows, natural)
     quiet = torch.zeros_like(going)
     for cycle in range(-(-method.steps // 2)):
         ascent.history.append((ascent.history[-1] if cycle else ascent.elbo).index_copy(0, going, runs.elbo))
@@ -160,42 +159,42 @@ def converge(
         quiet = torch.where(gained <= left[going], quiet + 1, 0)
         ascent.converged[going[sound & (quiet >= QUIET)]] = True
         for run in (~sound).nonzero()[:, 0].tolist():
-            ascent.faults[int(going[run])] = _fault(family, runs.natural[run])
+            ascent.faults[int(going[run])] = _fault(rows.family, runs.natural[run])
         on = sound & (quiet < QUIET)
         if not bool(on.any()):
             break
         going, quiet = going[on], quiet[on]
-        runs = leap(family, features.of_runs(going), runs[on])
+        runs = leap(rows.of_runs(going), runs[on])
         progress(2)
     return ascent
 
 
 def _ranked_starts(
-    family: ClassProduct, train: Dataset, features: Features, *, method: NaturalGradient, seed: int
+    rows: Rows, train: Dataset, *, method: NaturalGradient, seed: int
 ) -> Sequence[Float[Tensor, "restarts classes natural"]]:
     """Where the starts are after a few passes, over some of the rows if there are many: the best restarts first.
 
     Those after them are for a likelihood without bound, of which the best starts may all be victims.
     """
+    family = rows.family
     if not family.exchangeable(train):
-        return [family.posterior(features, family.start(train, restarts=1, seed=seed))]
-    few, subset = train, features
+        return [family.settle(rows.told()[None], None)]
+    few = train
     if len(train) > (most := max(SHORT_ROWS, 10 * family.classes)):
-        some = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-        few, subset = train[some], features[some]
+        few = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most].sort().values]
+    features, subset = family.features(few), rows if few is train else Rows.of(family, few)
     starts = family.start(few, restarts=max(method.starts, method.restarts), seed=seed).split(method.restarts)
-    runs = [_short(family, subset, family.posterior(subset, part)) for part in starts]
+    runs = [_short(subset, family.posterior(features, part)) for part in starts]
     naturals, elbos = torch.cat([run[0] for run in runs]), torch.cat([run[1] for run in runs])
     ranked = naturals[elbos.nan_to_num(-torch.inf).argsort(descending=True, stable=True)]
     return ranked.split(method.restarts)
 
 
-def _short(family: ClassProduct, features: Features, natural: Tensor) -> tuple[Tensor, Tensor]:
+def _short(rows: Rows, natural: Tensor) -> tuple[Tensor, Tensor]:
     """A few passes."""
     for _ in range(SHORT_PASSES):
-        _, responsibilities = bound(family, features, natural)
-        natural = family.posterior(features, responsibilities, previous=natural)
-    return natural, bound(family, features, natural)[0]
+        natural = rows.family.settle(rows.sweep(natural)[1], natural)
+    return natural, rows.sweep(natural)[0] - divergence(rows.family, natural)
 
 
 def _fault(family: ClassProduct, natural: Float[Tensor, "classes natural"]) -> Fault:
@@ -207,22 +206,19 @@ def _fault(family: ClassProduct, natural: Float[Tensor, "classes natural"]) -> F
     return Fault("weights", None)
 
 
-def _in_batches(family: ClassProduct, features: Features, natural: Tensor, *, order: Iterator[Tensor]) -> Tensor:
+def _in_batches(rows: Rows, natural: Tensor, *, order: Iterator[slice]) -> Tensor:
     """Robbins-Monro steps on batches, on the sums that q(θ) is settled from."""
     total = None
-    for step, rows in enumerate(order):
-        batch = features[rows]
-        _, responsibilities = bound(family, batch, natural)
-        scale = len(features.labels) / len(rows)
-        target = family.accumulate(batch, responsibilities, previous=natural, scale=scale)
-        rate = (step + DELAY) ** -FORGETTING
+    for step, batch in enumerate(order):
+        target, rate = rows.step(natural, batch), (step + DELAY) ** -FORGETTING
         total = target if total is None else (1 - rate) * total + rate * target
-        natural = family.guide.settle(total, natural)
+        natural = rows.family.settle(total, natural)
     return natural
 
 
-def _batches(rows: int, method: NaturalGradient, seed: int) -> Iterator[Tensor]:
-    """The rows of each batch, in a new order every pass."""
+def _batches(rows: int, method: NaturalGradient, seed: int) -> Iterator[slice]:
+    """Batches of rows that stand in no order, in a new order every pass."""
     generator = torch.Generator().manual_seed(seed)
+    batches = [slice(first, first + method.batch_size) for first in range(0, rows, method.batch_size)]
     for _ in range(method.epochs):
-        yield from torch.randperm(rows, generator=generator).split(method.batch_size)
+        yield from (batches[index] for index in torch.randperm(len(batches), generator=generator).tolist())

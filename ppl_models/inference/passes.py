@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.families import ClassProduct, Features
+from ppl_models.inference.sweeps import Rows
 
 LONGEST, SHRUNK = 64.0, 0.01
 
@@ -26,16 +27,16 @@ class Runs:
         total: the prior's natural parameters and the sums of statistics.
         natural: q(θ), settled from them.
         elbo: of all rows, nats in prepared units.
-        responsibilities: those that the ELBO is for.
+        following: the total after one more step.
     """
 
     total: Float[Tensor, "restarts classes natural"]
     natural: Float[Tensor, "restarts classes natural"]
     elbo: Float[Tensor, " restarts"]
-    responsibilities: Float[Tensor, "restarts rows classes"]
+    following: Float[Tensor, "restarts classes natural"]
 
     def __getitem__(self, some: Tensor) -> "Runs":
-        return Runs(self.total[some], self.natural[some], self.elbo[some], self.responsibilities[some])
+        return Runs(self.total[some], self.natural[some], self.elbo[some], self.following[some])
 
     def where(self, wanted: Tensor, others: "Runs") -> "Runs":
         """These runs, with ``others`` in the place of those that are not wanted."""
@@ -45,26 +46,27 @@ class Runs:
         return Runs(*parts)
 
 
-def begin(family: ClassProduct, features: Features, natural: Float[Tensor, "restarts classes natural"]) -> Runs:
+def begin(rows: Rows, natural: Float[Tensor, "restarts classes natural"]) -> Runs:
     """Runs one step after these states."""
-    _, responsibilities = bound(family, features, natural)
-    return _settled(family, features, family.accumulate(features, responsibilities, previous=natural), natural)
+    return settle(rows, rows.sweep(natural)[1], natural)
 
 
-def step(family: ClassProduct, features: Features, runs: Runs) -> Float[Tensor, "restarts classes natural"]:
-    """The sums after one more step."""
-    return family.accumulate(features, runs.responsibilities, previous=runs.natural)
+def settle(rows: Rows, total: Float[Tensor, "restarts classes natural"], previous: Tensor) -> Runs:
+    """Runs at these sums."""
+    natural = rows.family.settle(total, previous)
+    local, following = rows.sweep(natural)
+    return Runs(total, natural, local - divergence(rows.family, natural), following)
 
 
-def leap(family: ClassProduct, features: Features, runs: Runs) -> Runs:
+def leap(rows: Rows, runs: Runs) -> Runs:
     """Two steps, and as far beyond them as pays."""
-    one = _settled(family, features, step(family, features, runs), runs.natural)
-    second = step(family, features, one)
-    leapt = _settled(family, features, _beyond(family, runs.total, one.total, second), one.natural)
+    one = settle(rows, runs.following, runs.natural)
+    leapt = settle(rows, _beyond(rows.family, runs.total, one.total, one.following), one.natural)
     better = leapt.elbo >= one.elbo
     if bool(better.all()):
         return leapt
-    return leapt.where(better, _settled(family, features.of_runs(~better), second[~better], one.natural[~better]))
+    worse = (~better).nonzero()[:, 0]
+    return leapt.where(better, settle(rows.of_runs(worse), one.following[worse], one.natural[worse]))
 
 
 def _beyond(family: ClassProduct, start: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -77,12 +79,6 @@ def _beyond(family: ClassProduct, start: Tensor, first: Tensor, second: Tensor) 
     return torch.where(family.nonnegative, torch.maximum(beyond, prior + SHRUNK * (second - prior)), beyond)
 
 
-def _settled(family: ClassProduct, features: Features, total: Tensor, previous: Tensor) -> Runs:
-    """Runs at these sums."""
-    natural = family.settle(total, previous)
-    return Runs(total, natural, *bound(family, features, natural))
-
-
 def bound(
     family: ClassProduct, features: Features, natural: Float[Tensor, "restarts classes natural"]
 ) -> tuple[Float[Tensor, " restarts"], Float[Tensor, "restarts rows classes"]]:
@@ -92,10 +88,10 @@ def bound(
     told = joint.gather(-1, features.labels.clamp(min=0).expand(joint.shape[:-1])[..., None])[..., 0]
     local = torch.where(unknown, joint.logsumexp(-1), told)
     responsibilities = torch.where(unknown[:, None], joint.softmax(-1), features.told)
-    return (local * features.weights).sum(-1) - _divergence(family, natural), responsibilities
+    return (local * features.weights).sum(-1) - divergence(family, natural), responsibilities
 
 
-def _divergence(family: ClassProduct, natural: Float[Tensor, "restarts classes natural"]) -> Float[Tensor, " restarts"]:
+def divergence(family: ClassProduct, natural: Float[Tensor, "restarts classes natural"]) -> Float[Tensor, " restarts"]:
     """KL(q(θ) ‖ prior) of each run, nats; NaN for one that has come to a fault, of which a prior knows no density."""
     sound = torch.isfinite(natural).flatten(1).all(-1)
     if bool(sound.all()):

@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
 from ppl_models.datasets import Dataset
-from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import Conjugate, VectorToPositiveDefinite, log_of_probability, seeded
 from ppl_models.errors import InputError
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
@@ -133,7 +132,7 @@ class Posterior:
         self.guesses = guesses[guesses.isfinite().all(-1)]
         self.interchangeable = family.classes if family.weights.exchangeable and not family.labelled else 1
         self.spread = self._by_component(sites).std(0).mean(0)
-        self.excluded = excluded_classes(self.features)
+        self.excluded = self.features.excluded
 
     def constrain(self, free: Float[Tensor, "draws size"]) -> tuple[dict[str, Tensor], Tensor]:
         """Values by site, and log |d values / d free|; −inf, and a matrix that is sound, where one is singular."""
@@ -245,12 +244,6 @@ def _map_of(site: dict) -> Transform:
     """The map from unconstrained numbers to a site's support."""
     support = site["fn"].support
     return VectorToPositiveDefinite() if support is constraints.positive_definite else biject_to(support)
-
-
-def excluded_classes(features: Features) -> Bool[Tensor, "classes rows"] | None:
-    """The classes that rows of known class cannot have; None where no row tells its class."""
-    known = features.labels != UNKNOWN
-    return (known[:, None] & (features.told == 0)).mT if bool(known.any()) else None
 
 
 def log_prob_of(family: ClassProduct, natural: Tensor, sites: Mapping[str, Tensor]) -> Float[Tensor, " draws"]:

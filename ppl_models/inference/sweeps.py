@@ -1,0 +1,110 @@
+"""Passes over all rows: the bound of each run, and the sums that its next step goes to.
+
+Rows whose class is certain are passed over once and for all: what they add to the bound is linear in their sums. The
+others are passed over a block at a time, so that what a block needs stays in the processor's cache.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ppl_models.datasets import Dataset
+from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.families import ClassProduct, Features
+from ppl_models.inference.chunks import chunks_of
+
+CELLS_AT_ONCE = 2**17  # joint densities of a block
+STATISTICS_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows for runs side by side.
+
+    Attributes:
+        family: the conjugate family that has adopted them.
+        open: the rows whose class is not certain.
+        settled: (classes, natural) the sums of the others' statistics, 0 where there are none; with a first dimension
+            for the runs where each has weights of its own, and so the two below.
+        base: Σ weight · h(x), nats.
+        weight: what all rows weigh together.
+    """
+
+    family: ClassProduct
+    open: Features
+    settled: Float[Tensor, "*sums"]
+    base: Float[Tensor, "*runs"]
+    weight: Float[Tensor, "*runs"]
+
+    @classmethod
+    def of(cls, family: ClassProduct, train: Dataset) -> "Rows":
+        """All rows of a table, whose statistics are not in memory at once where every class is certain."""
+        parts, settled, base, weight = [], 0.0, 0.0, 0.0
+        for part in chunks_of(train, STATISTICS_AT_ONCE // family.width):
+            rows = cls.among(family, family.features(part))
+            parts.append(rows.open)
+            settled, base, weight = settled + rows.settled, base + rows.base, weight + rows.weight
+        return cls(family, Features.joined(parts).once(), settled, base, weight)
+
+    @classmethod
+    def among(cls, family: ClassProduct, features: Features) -> "Rows":
+        """These rows, with weights of their own for each run if they have them."""
+        certain = torch.full_like(features.labels, family.classes == 1, dtype=torch.bool) | (features.labels != UNKNOWN)
+        for hidden in features.hidden.values():
+            certain[hidden.rows] = False
+        base, weight = (features.weights * features.base).sum(-1), features.weights.sum(-1)
+        if not bool(certain.any()):
+            return cls(family, features, family.model.prior().new_zeros(()), base, weight)
+        known, rest = (features[which.nonzero()[:, 0]] for which in (certain, ~certain))
+        return cls(family, rest, _told_sums(known), base, weight)
+
+    def of_runs(self, some: Int[Tensor, " kept"]) -> "Rows":
+        """The same rows for some of the runs."""
+        if not self.weight.dim():
+            return self
+        settled = self.settled[some] if self.settled.dim() else self.settled
+        return Rows(self.family, self.open.of_runs(some), settled, self.base[some], self.weight[some])
+
+    def told(self) -> Float[Tensor, "classes natural"]:
+        """The prior's natural parameters and the sums of statistics of the rows of known class, their cells alone."""
+        return self.family.model.prior() + self.settled + _told_sums(self.open)
+
+    def shuffled(self, *, seed: int) -> "Rows":
+        """The same rows, those of open class in another order."""
+        order = torch.randperm(len(self.open), generator=torch.Generator().manual_seed(seed))
+        return replace(self, open=self.open[order.to(self.open.labels.device)])
+
+    def sweep(self, natural: Float[Tensor, "runs classes natural"]) -> tuple[Tensor, Tensor]:
+        """Pass over all rows.
+
+        Returns:
+            (runs,) Σ weight · log Σ_k exp E_q[log p(x, z = k | θ, weights)], nats in prepared units; and where the next
+            step goes, (runs, classes, natural): the prior's natural parameters and the sums of statistics.
+        """
+        coefficients = self.family.coefficients(natural)
+        local, total = (self.settled * coefficients).sum((-2, -1)) + self.base, self.family.model.prior() + self.settled
+        for block in self._blocks(natural.shape[0] * natural.shape[1]):
+            part, sums = self.family.sweep(block, coefficients)
+            local, total = local + part, total + sums
+        return local.expand(len(natural)), total.expand_as(natural)
+
+    def step(self, natural: Float[Tensor, "runs classes natural"], batch: slice) -> Tensor:
+        """Where the next step goes as some of the rows of open class tell it for all of them."""
+        part = self.open[batch]
+        _, sums = self.family.sweep(part, self.family.coefficients(natural))
+        return self.family.model.prior() + self.settled + len(self.open) / len(part) * sums
+
+    def _blocks(self, width: int) -> Iterator[Features]:
+        """The rows of open class, so many at a time; all at once where some have hidden cells, which share patterns."""
+        size = len(self.open) if self.open.hidden else max(CELLS_AT_ONCE // width, 1)
+        for first in range(0, len(self.open), max(size, 1)):
+            yield self.open[first : first + size]
+
+
+def _told_sums(known: Features) -> Float[Tensor, "*runs classes natural"]:
+    """Σ weight · T(x) of each class's rows."""
+    told = known.told if known.told.shape[-1] > 1 else torch.ones_like(known.told)
+    return known.unfold((told * known.weights[..., None]).mT @ known.statistics)
