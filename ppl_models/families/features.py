@@ -67,12 +67,12 @@ class Features:
         return cls(**rows, weights=torch.cat([part.weights for part in parts], -1), hidden=hidden)
 
     def once(self) -> "Features":
-        """The same, with statistics that are equal in all rows held once."""
+        """The same, with statistics that are equal in all rows held once; each statistic lies along memory."""
         if self.places is not None or not len(self):
             return self
         for rows in (COMPARED, None):
             some = self.statistics[:rows].mT.unique(dim=0, return_inverse=True)[1]
-            held = self.statistics.new_empty(len(self), int(some.max()) + 1).index_copy_(1, some, self.statistics)
+            held = self.statistics.new_empty(int(some.max()) + 1, len(self)).index_copy_(0, some, self.statistics.mT).mT
             if torch.equal(held[:, some], self.statistics):
                 break
         return replace(self, statistics=held, places=some)
