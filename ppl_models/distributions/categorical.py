@@ -1,5 +1,6 @@
 """Binary and categorical columns: a probability for each category, with a Dirichlet prior."""
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -7,10 +8,13 @@ from types import MappingProxyType
 import pyro
 import pyro.distributions as dist
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppl_models.distributions.conjugate import Conjugate
+
+LARGEST_TABLE = 1024
 
 
 class DirichletCategorical(Conjugate):
@@ -35,6 +39,14 @@ class DirichletCategorical(Conjugate):
         onehot = nn.functional.one_hot(values.long(), self.categories).to(values)
         return (onehot * observed[..., None]).flatten(1)
 
+    def class_sums(self, values: Tensor, observed: Tensor, member: Tensor, weights: Tensor, classes: int) -> Tensor:
+        """The same sums as those of the statistics, counted."""
+        numbers, size = len(self.columns), self.categories
+        at = values.long() + size * torch.arange(numbers, device=values.device) + numbers * size * member[:, None]
+        counted = (weights[:, None] * observed).flatten()
+        found = torch.bincount(at.flatten(), counted, minlength=classes * numbers * size)
+        return found.view(classes, numbers * size).to(values)
+
     def expected(self, natural: Tensor) -> Tensor:
         """E[log probability]."""
         table = self._table(natural)
@@ -48,8 +60,11 @@ class DirichletCategorical(Conjugate):
     def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """The log of each cell's share of the concentrations."""
         table = self._table(natural)
-        shares = (table / table.sum(-1, keepdim=True)).log().flatten(-2)
-        return self.statistics(values, observed) @ shares.mT
+        shares = (table / table.sum(-1, keepdim=True)).log()
+        if not bool(observed.all()):
+            shares = nn.functional.pad(shares, (0, 1))  # a missing cell is one category more, which costs nothing
+            values = torch.where(observed, values, self.categories)
+        return look_up(shares, values)
 
     def draw(self, natural: Tensor, member: Tensor) -> Tensor:
         """A category for each row and column, by its share."""
@@ -94,3 +109,18 @@ class DirichletCategorical(Conjugate):
 def log_of_probability(probability: Tensor) -> Tensor:
     """A logarithm that is −708 where the probability is 0, since a matrix product cannot hold −∞."""
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+
+
+def look_up(
+    table: Float[Tensor, "classes columns categories"], codes: Float[Tensor, "rows columns"]
+) -> Float[Tensor, "rows classes"]:
+    """Σ over columns of the numbers at the codes, several columns at a time: their codes together are one code."""
+    size = table.shape[-1]
+    together, total = max(int(math.log(LARGEST_TABLE, size)), 1), 0.0
+    for part, some in zip(table.split(together, 1), codes.split(together, 1), strict=True):
+        sums = part[:, 0]
+        for column in range(1, part.shape[1]):
+            sums = (sums[..., None] + part[:, column, None]).flatten(1)
+        places = size ** torch.arange(part.shape[1] - 1, -1, -1, device=codes.device)
+        total = total + sums.mT.contiguous()[(some @ places.to(some)).long()]
+    return total

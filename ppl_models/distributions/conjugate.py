@@ -91,6 +91,17 @@ class Conjugate(nn.Module, ABC):
     ) -> Float[Tensor, "rows natural"]:
         """T(x), zero where a cell is missing."""
 
+    def class_sums(
+        self,
+        values: Float[Tensor, "rows columns"],
+        observed: Bool[Tensor, "rows columns"],
+        member: Int[Tensor, " rows"],
+        weights: Float[Tensor, " rows"],
+        classes: int,
+    ) -> Float[Tensor, "classes natural"]:
+        """Σ weight · T(x) over the rows of each class."""
+        return weighted_members(member, weights, classes) @ self.statistics(values, observed)
+
     def base_measure(
         self, values: Float[Tensor, "rows columns"], observed: Bool[Tensor, "rows columns"]
     ) -> Float[Tensor, " rows"]:
@@ -225,15 +236,32 @@ class Conjugate(nn.Module, ABC):
 
     def cells(self, batch: Dataset) -> tuple[Float[Tensor, "rows columns"], Bool[Tensor, "rows columns"]]:
         """The values of these columns in the likelihood's units, and whether they were observed."""
-        return self.pick(batch.values) * self.unit, self.pick(batch.observed)
+        values, observed = self.pick(batch.values), self.pick(batch.observed)
+        return (values * self.unit if self.in_other_units else values), observed
+
+    @property
+    def in_other_units(self) -> bool:
+        """Whether this likelihood sees the columns in units of its own."""
+        return bool((self.unit != 1).any())
 
     def log_slope(self, observed: Bool[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
         """log |d value / d prepared value| of the observed cells, nats."""
+        if not self.in_other_units:
+            return self.unit.new_zeros(len(observed))
         return observed.to(self.unit) @ self.unit.log()
 
     def pick(self, table: Tensor) -> Tensor:
         """These columns of a (rows, all columns) tensor, or of a vector over all columns."""
-        return table[..., list(self.columns)]
+        first, last = self.columns[0], self.columns[-1] + 1
+        together = self.columns == tuple(range(first, last))
+        return table[..., first:last] if together else table[..., list(self.columns)]
+
+
+def weighted_members(
+    member: Int[Tensor, " rows"], weights: Float[Tensor, " rows"], classes: int
+) -> Float[Tensor, "classes rows"]:
+    """Each row's weight in the line of its class, zeros elsewhere."""
+    return weights.new_zeros(classes, len(member)).scatter_(0, member[None], weights[None])
 
 
 def common_unit(scale: Float[Tensor, " columns"]) -> Float[Tensor, " columns"]:

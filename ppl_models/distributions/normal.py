@@ -8,13 +8,15 @@ from types import MappingProxyType
 import pyro
 import pyro.distributions as dist
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import Conjugate, common_unit
+from ppl_models.distributions.conjugate import Conjugate, common_unit, weighted_members
 
 LOG_2PI = math.log(2 * math.pi)
 TIGHTEST = 1e8  # a precision beyond this in prepared units is a component collapsed onto a point or a plane
+MULTIPLIED = 4  # factors of a product, which would overflow beyond 1e77 each
 SCALE_FLOOR = 0.01  # of a training standard deviation: no column's density may grow without bound
 
 
@@ -58,6 +60,13 @@ class NormalGamma(Conjugate):
         """(1, x, x²), zero where missing."""
         return torch.cat([observed.to(values), values, values.square()], -1)
 
+    def class_sums(self, values: Tensor, observed: Tensor, member: Tensor, weights: Tensor, classes: int) -> Tensor:
+        """The same sums as those of the statistics, which are never side by side."""
+        weighted = weighted_members(member, weights, classes)
+        complete, size = bool(observed.all()), values.shape[-1]
+        count = weighted.sum(-1, keepdim=True).expand(-1, size) if complete else weighted @ observed.to(values)
+        return torch.cat([count, weighted @ values, weighted @ values.square()], -1)
+
     def _pool(self, table: Tensor) -> Tensor:
         """Sums over the classes and columns that share a precision."""
         return table.sum(self.shared, keepdim=True) if self.shared else table
@@ -84,11 +93,28 @@ class NormalGamma(Conjugate):
 
     def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """Student's t with 2·shape degrees of freedom; one for all observed columns where they share a precision."""
+        if -1 in self.shared:
+            return self._predictive_of_spheres(natural, values, observed)
+        loc, count, shape, rate = self._moments(natural)
+        after, wider = shape + 0.5, 1 + 1 / count
+        constant = after.lgamma() - shape.lgamma() - (2 * math.pi * rate * wider).log() / 2
+        narrow = (2 * rate * wider).rsqrt()
+        distance = values.mT * narrow[..., None] - (loc * narrow)[..., None]
+        if bool(observed.all()):
+            constants = constant.sum(-1).expand(len(values), -1)
+        else:
+            distance, constants = distance * observed.mT, observed.to(values) @ constant.mT
+        factors = torch.addcmul(torch.ones_like(rate[0, 0]), distance, distance)
+        if bool((after == after[..., :1]).all()):
+            return constants - (after[..., :1] * log_product(factors)).mT
+        return constants - (after[..., None] * factors.log()).sum(-2).mT
+
+    def _predictive_of_spheres(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """One t for all observed columns."""
         loc, count, shape, rate = self._moments(natural)
         seen, wider = observed[:, None].to(values), 1 + 1 / count
-        number, distance = seen, seen * (values[:, None] - loc).square() / wider
-        if -1 in self.shared:
-            number, distance = number.sum(-1, keepdim=True), distance.sum(-1, keepdim=True)
+        number = seen.sum(-1, keepdim=True)
+        distance = (seen * (values[:, None] - loc).square() / wider).sum(-1, keepdim=True)
         after = shape + number / 2
         terms = after.lgamma() - shape.lgamma() - number / 2 * (2 * math.pi * rate).log()
         terms = terms - after * (distance / (2 * rate)).log1p()
@@ -170,3 +196,9 @@ class NormalGamma(Conjugate):
         """A location for each class and column, and the precisions."""
         locations = classes * len(self.columns)
         return locations + locations // self.members
+
+
+def log_product(factors: Float[Tensor, "*batch columns rows"]) -> Float[Tensor, "*batch rows"]:
+    """Σ log of factors from 1 on, a few of them at a time, since a logarithm costs more than a product."""
+    logs = sum(part.prod(-2).log() for part in factors.split(MULTIPLIED, -2))
+    return logs if bool(torch.isfinite(logs).all()) else factors.log().sum(-2)

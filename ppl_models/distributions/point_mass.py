@@ -54,6 +54,10 @@ class PointMass(Conjugate):
         """T(x)."""
         return self.block.statistics(values, observed)
 
+    def class_sums(self, values: Tensor, observed: Tensor, member: Tensor, weights: Tensor, classes: int) -> Tensor:
+        """Σ weight · T(x) over the rows of each class."""
+        return self.block.class_sums(values, observed, member, weights, classes)
+
     def base_measure(self, values: Tensor, observed: Tensor) -> Tensor:
         """h(x)."""
         return self.block.base_measure(values, observed)

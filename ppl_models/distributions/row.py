@@ -105,6 +105,13 @@ class ConjugateRow(nn.Module):
         """T(x) of each row."""
         return torch.cat([block.statistics(*block.cells(batch)) for block in self.blocks], -1)
 
+    def class_sums(
+        self, batch: Dataset, member: Int[Tensor, " rows"], classes: int
+    ) -> Float[Tensor, "classes natural"]:
+        """Σ weight · T(x) over the rows of each class."""
+        found = [block.class_sums(*block.cells(batch), member, batch.weights, classes) for block in self.blocks]
+        return torch.cat(found, -1)
+
     def base_measure(self, batch: Dataset) -> Float[Tensor, " rows"]:
         """h(x) of each row, nats."""
         return sum(

@@ -83,8 +83,7 @@ class ClassProduct(Exact):
         super().check(train)
         for block in self.row:
             block.check(block.pick(train.observed))
-        distinct = len(train.hashes.unique())
-        if not self.labelled and distinct < self.classes:
+        if not self.labelled and (distinct := len(train.hashes.unique())) < self.classes:
             raise InputError(
                 f"{type(self).__name__}: expected at least as many different rows as components, "
                 f"got {distinct} among {len(train)} rows for {self.classes} components"
@@ -183,6 +182,15 @@ class ClassProduct(Exact):
     ) -> Float[Tensor, "*restarts rows classes"]:
         """E_q[log p(x, z = k | θ, weights)] of each row, nats in prepared units."""
         return self.model.expected_log_joint(features, natural)
+
+    def certain_sums(self, batch: Dataset) -> Float[Tensor, "classes natural"] | None:
+        """Σ weight · T(x) of each class; None unless the class of every row is certain and no cell is hidden."""
+        labels = self.model.known(batch)
+        member = torch.zeros_like(labels) if self.classes == 1 else labels
+        if bool((member == UNKNOWN).any()) or self.row.hidden(batch):
+            return None
+        counts = torch.bincount(member, batch.weights, minlength=self.classes)
+        return torch.cat([self.row.class_sums(batch, member, self.classes), counts[:, None]], -1)
 
     def coefficients(
         self, natural: Float[Tensor, "*restarts classes natural"]

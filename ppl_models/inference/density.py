@@ -18,7 +18,7 @@ from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.proposals import base_noise, propose, rows_to_propose_for
 from ppl_models.inference.weights import log_weights_of, noise_of, rows_at_once
 
-CELLS_AT_ONCE = 2**16
+CELLS_AT_ONCE = 2**19
 METHODS = ("guide", "fitted", "ais")
 DRAWS = {"guide": 500, "fitted": 500, "ais": 16}
 Weigh = Callable[[Dataset], Tensor]

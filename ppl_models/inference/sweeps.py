@@ -17,7 +17,7 @@ from ppl_models.families import ClassProduct, Features
 from ppl_models.inference.chunks import chunks_of
 
 CELLS_AT_ONCE = 2**17  # joint densities of a block
-STATISTICS_AT_ONCE = 2**22
+STATISTICS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,17 @@ class Rows:
     @classmethod
     def of(cls, family: ClassProduct, train: Dataset) -> "Rows":
         """All rows of a table, whose statistics are not in memory at once where every class is certain."""
-        parts, settled, base, weight = [], 0.0, 0.0, 0.0
-        for part in chunks_of(train, STATISTICS_AT_ONCE // family.width):
-            rows = cls.among(family, family.features(part))
-            parts.append(rows.open)
-            settled, base, weight = settled + rows.settled, base + rows.base, weight + rows.weight
-        return cls(family, Features.joined(parts).once(), settled, base, weight)
+        parts = [cls._of_part(family, part) for part in chunks_of(train, STATISTICS_AT_ONCE // family.width)]
+        settled, base, weight = (sum(getattr(part, name) for part in parts) for name in ("settled", "base", "weight"))
+        return cls(family, Features.joined([part.open for part in parts]).once(), settled, base, weight)
+
+    @classmethod
+    def _of_part(cls, family: ClassProduct, part: Dataset) -> "Rows":
+        settled = family.certain_sums(part)
+        if settled is None:
+            return cls.among(family, family.features(part))
+        base = (part.weights * family.row.base_measure(part)).sum()
+        return cls(family, family.features(part[:0]), settled, base, part.weights.sum())
 
     @classmethod
     def among(cls, family: ClassProduct, features: Features) -> "Rows":
