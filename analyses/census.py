@@ -8,9 +8,9 @@ import pandas as pd
 from scipy.stats import entropy
 
 from ppl_models import NaiveBayes, Report, fit, infer_schema, load, prepare, split
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.inference import class_probabilities, fit_doubts
 from ppl_models.reports import classification_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FOLDER = Path(__file__).parents[2] / "shared/data/uci_categorical"
 NAMES = "age work weight education schooling marital occupation relation race sex gain loss hours country label"

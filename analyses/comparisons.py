@@ -9,8 +9,8 @@ from scipy import stats
 from scipy.integrate import quad
 
 from ppl_models import Report
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.evaluation import mean_interval, tail_khat
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 ROWS = (100, 400)
 NORMAL, STUDENT, LAPLACE = stats.norm(), stats.t(5), stats.laplace()

@@ -7,10 +7,10 @@ import pandas as pd
 from sklearn.mixture import GaussianMixture as Peer
 
 from ppl_models import GaussianMixture, Report, Schema, fit, load, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Dataset
 from ppl_models.distributions.structures import STRUCTURES
 from ppl_models.inference import restart_report
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 PEERS = {"VVV": "full", "EEE": "tied", "VVI": "diag", "VII": "spherical"}  # scikit-learn's names
 

@@ -8,11 +8,11 @@ import pandas as pd
 import typer
 
 import ppl_models as ppl
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Prepared, Table, prepare_split
 from ppl_models.inference import Fit, Gradient
 from ppl_models.nn import Dense
 from ppl_models.reports import check_section, comparison_section, sample_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
 SIZES, REPLICATES, FOLDER = (1, 2, 3, 4, 6, 8, 12, 20), 200, Path("results/densities")

@@ -9,11 +9,11 @@ import torch
 from scipy import stats
 
 import ppl_models as ppl
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.inference import Gradient
 from ppl_models.nn import Dense
 from ppl_models.reports import comparison_section, image_grid, latent_grid
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 SHOWN = 40
 TOLD = "naive Bayes, ten digits"

@@ -7,10 +7,10 @@ import pandas as pd
 from linear_vae import LINEAR, factor_analysis
 
 from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.inference import Gradient, bound_ladder, log_evidence, refined_draws
 from ppl_models.reports import ladder_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 CONJUGATE = {
     "wine: naive Bayes, labelled": ("wine", NaiveBayes),

@@ -12,8 +12,8 @@ from face_tables import ENOUGH, chosen, likeness, shares
 from sklearn.model_selection import KFold
 
 from ppl_models import Report
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.reports import image_grid
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FILE = Path(__file__).parents[2] / "shared/data/faces_london/london_faces_64x64_gray.npz"
 LOW, HIGH = 0.2, 0.8  # the probe's probability before and after

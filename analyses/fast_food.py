@@ -8,11 +8,11 @@ import pandas as pd
 from scipy import stats
 
 from ppl_models import VAE, GaussianMixture, NaiveBayes, Report, fit, load, log_density, prepare, sample
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.evaluation import Density, compare
 from ppl_models.inference import Gradient, density_curve, parameter_draws
 from ppl_models.reports import check_section, comparison_section, density_overlay, parameter_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 DOLLARS = "dollars_per_week"
 GROUPS = {"1": (40.0, 5.0), "2": (55.0, 7.0)}

@@ -9,12 +9,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import ppl_models as ppl
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Prepared, prepare_split
 from ppl_models.families import SemiSupervisedVAE
 from ppl_models.inference import Gradient, class_probabilities, images_of
 from ppl_models.nn import Dense
 from ppl_models.reports import image_grid
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 KNOWN, DRAWN = (3, 10), 15  # labels a digit; draws of each digit
 VAE = "semi-supervised VAE"

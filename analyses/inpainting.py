@@ -10,13 +10,13 @@ import typer
 from hidden_pixels import gallery, parts
 
 from ppl_models import VAE, Mixture, NaiveBayes, Report, compare, fit, log_density, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Dataset
 from ppl_models.evaluation import comparison_doubts, density_doubts
 from ppl_models.families import Family
 from ppl_models.inference import Gradient, NaturalGradient, conditional_log_density
 from ppl_models.nn import Dense
 from ppl_models.reports import image_grid
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 SHOWN = 10
 Data = Annotated[Path | None, typer.Option(help="Folder of static MNIST, packed: some of it instead of small digits.")]

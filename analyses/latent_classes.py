@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ppl_models import Mixture, Report, fit, infer_schema, load, prepare, read
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Table
 from ppl_models.inference import Selection, class_probabilities, parameter_draws, restart_report, select_components
 from ppl_models.reports import profile_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FOLDER = Path(__file__).parents[2] / "shared/data/latent_class"
 POLCA = {"carcinoma": [-524.4648, -317.2568, -293.705, -289.2858], "cheating": [np.nan, -440.0271, np.nan]}  # manual

@@ -10,7 +10,7 @@ from scipy.stats import norm, t
 
 import ppl_models as ppl
 from ppl_models import datasets, evaluation, families, inference, nn, reports
-from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 MODELS = {"autoencoder": (ppl.Autoencoder, 1.0), "VAE": (ppl.VAE, 1.0), "beta-VAE": (ppl.VAE, 4.0)}  # the KL's weight
 MODELS |= {"contractive": (partial(families.ContractiveAutoencoder, contraction=1.0), 1.0)}

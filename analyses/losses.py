@@ -9,13 +9,13 @@ import torch
 from scipy import stats
 
 import ppl_models as ppl
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Prepared, prepare_split
 from ppl_models.evaluation import active_units, realism, representation
 from ppl_models.inference import Gradient, elbo_parts
 from ppl_models.inference.objectives import Objective
 from ppl_models.nn import Dense
 from ppl_models.reports.latent import RADIUS, code_planes, decoded_planes
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 ALONE = {"reconstruction alone": Objective(kl=0.0), "KL alone": Objective(reconstruction=0.0)}
 QUANTILES = torch.tensor(stats.norm.ppf(np.linspace(0.04, 0.96, 12)), dtype=torch.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ppl_models import GaussianMixture, Report, Schema, fit, load, log_density, prepare, sample, split
-from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 SHARE = 0.2  # of the cells, missing at random
 COLUMNS = ["rows", "components", "splits", "elpd, all cells", "diff, integrated", "se", "diff, filled", "se, filled"]

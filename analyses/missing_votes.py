@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ppl_models import Mixture, NaiveBayes, Report, Schema, fit, load, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Table
 from ppl_models.inference import Imputation, impute
 from ppl_models.reports import classification_section, fit_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FILE = Path(__file__).parents[2] / "shared/data/uci_categorical/HouseVotes84.csv"
 HIDDEN = 0.1

@@ -17,10 +17,10 @@ from mnist_recipes import LONG, VAES
 from mnist_tables import gains
 
 from ppl_models import Report, compare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.errors import InputError
 from ppl_models.inference import FitWarning
 from ppl_models.reports.figures import elbo_curves
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FOLDER = Path(__file__).parents[2] / "shared/data/mnist_static"
 NAMES = (*EXACT, *VAES)

@@ -7,12 +7,12 @@ from time import perf_counter
 import pandas as pd
 
 from ppl_models import Mixture, NaiveBayes, Report, Schema, fit, infer_schema, load, prepare, read
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import prepare_split
 from ppl_models.inference import Selection, class_probabilities, parameter_draws, select_components
 from ppl_models.reports.answers import anomaly_section, choice_section, hidden_cells_section, imputation_section
 from ppl_models.reports.planes import class_plane
 from ppl_models.reports.told import ALONE, EVERY, TOLD, few_told, told_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FILE = Path(__file__).parents[2] / "shared/data/mixtures/penguins.csv"
 MEASURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ppl_models import GaussianMixture, Report, fit, load, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.inference import in_raw_units, lay_beside, nuts_draws, parameter_draws
 from ppl_models.reports.canvas import INK, colour, legend_below, panels
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 COMPONENTS = {"fast food": ("fast_food_spending", 2), "iris": ("iris", 3)}
 GUIDES = {"mean-field": "o", "richer": "^"}

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ppl_models.cli import DOUBTFUL, Quick, Seed, Strict, script
 from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
+from ppl_models.scripts import DOUBTFUL, Quick, Seed, Strict, script
 
 ANALYSES = (
     "trust",

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ppl_models import GaussianMixture, Report, fit, load, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.inference import NaturalGradient, restart_report
 from ppl_models.reports import fit_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 MODELS = {
     "full covariances, posterior": {"covariance": "full"},

@@ -8,11 +8,11 @@ import pandas as pd
 from sklearn.model_selection import KFold
 
 from ppl_models import Mixture, Report, compare, fit, load, prepare, read
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.evaluation import Density
 from ppl_models.inference import NaturalGradient
 from ppl_models.reports import comparison_section
 from ppl_models.reports.amounts import Amounts, amount_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FILE = Path(__file__).parents[2] / "shared/data/food_spending/cex5.csv"
 SPENDING, KINDS = Amounts("spends", "dollars"), {"log-normal": "positive", "normal": "real"}

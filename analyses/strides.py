@@ -10,13 +10,13 @@ from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 
 import ppl_models as ppl
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import image_table, prepare_split
 from ppl_models.evaluation import representation
 from ppl_models.inference import Gradient
 from ppl_models.nn import Convolutional
 from ppl_models.reports import image_grid
 from ppl_models.reports.latent import paired_dots
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 SIZE, ROWS, SHOWN = 12, 1200, 24
 SHAPES = {"ring": np.pad(np.zeros((2, 2)), 1, constant_values=1), "cross": np.fmax(np.eye(4), np.eye(4)[::-1])}

@@ -10,11 +10,11 @@ from linear_vae import factor_analysis
 from trust_cases import LINEAR_VAE, VAES, fitted, parameter_ranks
 
 from ppl_models import Report
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.evaluation import density_doubts
 from ppl_models.inference import bound_ladder, latent_ranks, sandwich, simulate
 from ppl_models.inference.simulation import DRAWS
 from ppl_models.reports import calibration_section, ladder_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 Simulations = Annotated[int, typer.Option(min=1, help="Of each posterior.")]
 Kept = Annotated[Path | None, typer.Option(help="Folder that keeps ranks, from which a broken run goes on.")]

@@ -9,12 +9,12 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import StratifiedKFold
 
 from ppl_models import Mixture, NaiveBayes, Report, Schema, fit, load, prepare
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.datasets import Table
 from ppl_models.evaluation import score_classes
 from ppl_models.families import ClassProduct
 from ppl_models.inference import class_probabilities, conditional_log_density
 from ppl_models.reports import classification_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 FILE = Path(__file__).parents[2] / "shared/data/uci_categorical/HouseVotes84.csv"
 

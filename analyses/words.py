@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 import ppl_models as ppl
 from ppl_models import datasets, distributions, evaluation, inference, nn
-from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 PAIRS = pd.read_csv(Path(__file__).parents[1] / "data/analogies.csv")
 FILE = Path(__file__).parents[2] / "shared/data/word_vectors/word2vec_300d_1000words.npz"

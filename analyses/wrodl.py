@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ppl_models import NaiveBayes, Report, fit, load, log_density, prepare, sample
-from ppl_models.cli import OutputDir, Quick, Seed, script
 from ppl_models.inference import fit_doubts, parameter_draws
 from ppl_models.reports import check_section, parameter_section, sample_section
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 ASKED = pd.DataFrame(
     {

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """
 
 
+class FitWarning(UserWarning):
+    """A fit that ended before it was done."""
+
+
 def at_least_one(where: str = "", **counts: int | None) -> None:
     """Refuse counts below one; None is no count.
 

@@ -16,7 +16,6 @@ from cases import CASES, CONJUGATE, build, fitted
 from scripts import analysis
 
 from ppl_models import Report, compare, fit, load, prepare
-from ppl_models.cli import DOUBTFUL
 from ppl_models.errors import InputError
 from ppl_models.evaluation import (
     Density,
@@ -41,6 +40,7 @@ from ppl_models.inference import (
     refined_draws,
 )
 from ppl_models.reports.folders import read_record
+from ppl_models.scripts import DOUBTFUL
 
 ROWS = 40
 EXACT = Density(np.linspace(-3.0, -1.0, ROWS), "exact", "abc", ("x",), (False,))
@@ -278,7 +278,7 @@ def test_a_page_opens_with_its_doubts_with_what_was_looked_at_or_with_neither(tm
 SCRIPT = '''
 from pathlib import Path
 from ppl_models import Report
-from ppl_models.cli import OutputDir, Quick, Seed, script
+from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 def main(*, seed: Seed = 0, output_dir: OutputDir = Path("out"), quick: Quick = False) -> None:
     """Write."""

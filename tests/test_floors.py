@@ -17,7 +17,9 @@ FLOORS = {
     "inference": 3,
     "reports": 4,
     "verify": 4,
+    "commands": 5,
     "cli": 5,
+    "scripts": 5,
     "pytest_plugin": 5,
 }
 FORBIDDEN = {"utils", "helpers", "common", "base", "core", "manager"}

@@ -15,10 +15,10 @@ import typer
 from torch import Tensor, nn
 
 from ppl_models import VAE, fit, prepare
-from ppl_models.cli import Quick, Seed, script
 from ppl_models.datasets import Dataset, image_table
 from ppl_models.inference import Gradient
 from ppl_models.nn import Dense
+from ppl_models.scripts import Quick, Seed, script
 
 ROWS, HIDDEN, RATE = 2048, 400, 3e-3
 Repeats = Annotated[int, typer.Option(min=2, help="Paired repetitions after one to warm up.")]

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppl_models.datasets import Dataset
-from ppl_models.errors import InputError
+from ppl_models.errors import FitWarning, InputError
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.bounds import estimate_elbo, raw_units
 from ppl_models.inference.criteria import Criteria, criteria
@@ -24,10 +24,6 @@ from ppl_models.inference.natural import Fault, NaturalGradient, ascend
 from ppl_models.inference.remarks import remarks
 
 PROGRESS_AFTER = 2.0
-
-
-class FitWarning(UserWarning):
-    """A fit that ended before it was done."""
 
 
 class CollapseError(InputError):
