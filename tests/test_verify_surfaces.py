@@ -107,6 +107,13 @@ def test_the_shell_refuses_what_is_no_pair(folder, target, message):
     assert found.returncode == 2 and message in found.stderr and found.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("module", ["ppl_models", "ppl_models.cli"])
+def test_nothing_heavy_is_imported_before_it_is_asked_for(module):
+    program = f"import sys, {module}; print(*{{'torch', 'pyro', 'pandas', 'matplotlib', 'sklearn'}} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
 def test_every_name_of_the_surface_is_there():
     assert all(getattr(ppl_models, name) is not None for name in ppl_models.__all__)
     assert set(ppl_models.__all__) == set(dir(ppl_models))
