@@ -15,7 +15,7 @@ from ppl_models.distributions import seeded
 from ppl_models.errors import InputError
 from ppl_models.families import VAE, GaussianMixture
 from ppl_models.inference import FitWarning, Gradient, NaturalGradient, estimate_elbo, fit, log_density
-from ppl_models.inference.natural import SHORT_PASSES, ascend, converge
+from ppl_models.inference.natural import SHORT_PASSES, Way, ascend, converge
 from ppl_models.inference.passes import begin, bound
 from ppl_models.inference.sweeps import Rows
 from ppl_models.nn import Dense
@@ -42,7 +42,8 @@ def begun(name: str, *, restarts: int, seed: int):
 def climbed(family, features, natural, *, steps: int = 10_000) -> torch.Tensor:
     """The ELBO after each cycle of runs from here, (cycles, restarts)."""
     with pyro.validation_enabled(False):
-        return torch.stack(converge(Rows.among(family, features), natural, method=NaturalGradient(steps=steps)).history)
+        rows = Rows.among(family, features)
+        return torch.stack(converge(rows, Way.begin(rows, natural), method=NaturalGradient(steps=steps)).history)
 
 
 @pytest.mark.parametrize("name", CONJUGATE)

@@ -3,6 +3,7 @@
 from ppl_models.inference.answers import class_probabilities, conditional_log_density, tail_probabilities
 from ppl_models.inference.bootstrap import bootstrap_draws
 from ppl_models.inference.bounds import Estimate, estimate_elbo, log_evidence
+from ppl_models.inference.checkpoints import Checkpoint
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.decoded import as_numbers, decode_images, decoded_numbers, drawn_numbers, images_of
 from ppl_models.inference.density import bounds_by_draws, log_density
@@ -30,6 +31,7 @@ from ppl_models.inference.simulation import calibration_ranks, latent_ranks, sim
 from ppl_models.inference.updating import partial_fit
 
 __all__ = [
+    "Checkpoint",
     "CollapseError",
     "Criteria",
     "ElboParts",

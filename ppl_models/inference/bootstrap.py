@@ -22,7 +22,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import align
 from ppl_models.families import ClassProduct, Family, Features
-from ppl_models.inference.natural import NaturalGradient, converge
+from ppl_models.inference.natural import NaturalGradient, Way, converge
 from ppl_models.inference.passes import bound
 from ppl_models.inference.posterior import in_raw_units
 from ppl_models.inference.refined import Theta
@@ -98,7 +98,8 @@ def refit(family: ClassProduct, features: Features, start: Float[Tensor, "replic
         features: of the rows, with weights (replicates, rows).
         start: where the replicates start.
     """
-    ascent = converge(Rows.among(family, features.once()), start, method=METHOD)
+    rows = Rows.among(family, features.once())
+    ascent = converge(rows, Way.begin(rows, start), method=METHOD)
     kept = torch.ones_like(ascent.converged)
     kept[list(ascent.faults)] = False
     return Replicates(ascent.natural[kept], len(ascent.faults), int((kept & ~ascent.converged).sum()))

@@ -18,6 +18,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.errors import FitWarning, InputError
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.bounds import estimate_elbo, raw_units
+from ppl_models.inference.checkpoints import Checkpoint, Keeper
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.gradient import Gradient, climb, require_trainable
 from ppl_models.inference.natural import Fault, NaturalGradient, ascend
@@ -109,6 +110,7 @@ def fit(
     *,
     seed: int,
     method: NaturalGradient | Gradient | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Fit a family, from scratch, to training rows.
 
@@ -123,9 +125,12 @@ def fit(
         validation: rows of the same preparation to stop by; conjugate families do not need them.
         seed: the seed of starts, batches and noise.
         method: settings; the family's own choice if None.
+        checkpoint: where the state is kept, and gone on from if it was broken off; a fit that was ends bit for bit
+            where it would have ended, on the same device.
 
     Raises:
-        InputError: rows that do not suit the family, or natural gradients for a family that is not conjugate.
+        InputError: rows that do not suit the family, natural gradients for a family that is not conjugate, or the
+            checkpoint of another fit.
         CollapseError: an InputError, where every start of a point estimate came to a degenerate component.
 
     >>> from ppl_models import GaussianMixture, fit, load, prepare
@@ -139,9 +144,12 @@ def fit(
         method = NaturalGradient() if isinstance(family, ClassProduct) else Gradient()
     _require_suited(family, train, validation, method)
     family.adopt(train)
+    keeper = None
+    if checkpoint is not None:
+        keeper = Keeper(checkpoint, _identity(family, train, validation, method=method, seed=seed))
     run = _natural if isinstance(method, NaturalGradient) else _gradient
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
-        outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update)
+        outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update, keeper=keeper)
     point = isinstance(family, ClassProduct) and not family.bayesian
     outcome |= {"criteria": criteria(family, train) if point else None, "remarks": remarks(family, train)}
     result = Fit(family, **outcome, seed=seed, seconds=time.perf_counter() - started)
@@ -169,6 +177,23 @@ def _require_suited(
         )
 
 
+def _identity(
+    family: Family, train: Dataset, validation: Dataset | None, *, method: NaturalGradient | Gradient, seed: int
+) -> dict[str, str]:
+    """What tells a fit from any other, by name."""
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in family.state_dict().items()]
+    return {
+        "family": type(family).__name__,
+        "schema": str(family.schema),
+        "network": f"{family} {shapes}",
+        "method": str(method),
+        "seed": str(seed),
+        "training table": f"{train.checksum} {train.total_weight}",
+        "validation table": "none" if validation is None else validation.checksum,
+        "device": train.values.device.type,
+    }
+
+
 def _natural(
     family: Family,
     train: Dataset,
@@ -177,10 +202,11 @@ def _natural(
     method: NaturalGradient,
     seed: int,
     progress: Callable[[int], object],
+    keeper: Keeper | None,
 ) -> dict[str, object]:
     """A natural-gradient fit as the fields of a Fit; validation rows are not used."""
     with pyro.validation_enabled(False):
-        ascent = ascend(family, train, method=method, seed=seed, progress=progress)
+        ascent = ascend(family, train, method=method, seed=seed, progress=progress, keeper=keeper)
     best = ascent.best
     if ascent.faults and not family.bayesian and best in ascent.faults:
         raise CollapseError(_collapse(family, ascent.faults[best]))
@@ -228,10 +254,11 @@ def _gradient(
     method: Gradient,
     seed: int,
     progress: Callable[[int], object],
+    keeper: Keeper | None,
 ) -> dict[str, object]:
     """A gradient fit as the fields of a Fit."""
     family.initialise(train, seed=seed)
-    descent = climb(family, train, validation, method=method, seed=seed, progress=progress)
+    descent = climb(family, train, validation, method=method, seed=seed, progress=progress, keeper=keeper)
     elbo = estimate_elbo(family, train, seed=seed).mean
     return {
         "elbo": elbo,

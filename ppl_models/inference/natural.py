@@ -9,17 +9,18 @@ Many starts are run for a few passes, and the best of them to the end (Biernacki
 https://doi.org/10.1016/S0167-9473(02)00163-9), by the accelerated steps of ``passes.py``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.errors import at_least_one
 from ppl_models.families import ClassProduct
-from ppl_models.inference.passes import begin, divergence, leap
+from ppl_models.inference.checkpoints import Keeper
+from ppl_models.inference.passes import Runs, begin, divergence, leap
 from ppl_models.inference.sweeps import Rows
 
 QUIET = 2
@@ -112,6 +113,7 @@ def ascend(
     method: NaturalGradient,
     seed: int,
     progress: Callable[[int], object] = lambda passes: None,
+    keeper: Keeper | None = None,
 ) -> Ascent:
     """Run natural-gradient steps to convergence.
 
@@ -121,51 +123,100 @@ def ascend(
         method: restarts, starts, steps, tolerance, batches.
         seed: the seed of the starts and of the order of batches.
         progress: called with the number of passes done since the last call.
+        keeper: keeps the state after cycles, and may hold one to go on from.
     """
     rows = Rows.of(family, train)
-    for natural in _ranked_starts(rows, train, method=method, seed=seed):
-        if method.batch_size is not None and method.batch_size < len(rows.open):
+    kept = None if keeper is None else keeper.kept
+    for group, natural in enumerate(_ranked_starts(rows, train, method=method, seed=seed)):
+        if kept is not None and kept["group"] != group:
+            continue
+        if kept is None and method.batch_size is not None and method.batch_size < len(rows.open):
             natural = _in_batches(rows.shuffled(seed=seed), natural, order=_batches(len(rows.open), method, seed))
-        ascent = converge(rows, natural, method=method, progress=progress)
+        way = Way.begin(rows, natural) if kept is None else Way.restored(kept, natural.device)
+        ascent = converge(rows, way, method=method, progress=progress, keeper=keeper, group=group)
+        kept = None
         if family.bayesian or len(ascent.faults) < len(natural):
             break
     return ascent
 
 
+@dataclass
+class Way:
+    """Where runs are: all that their next step depends on.
+
+    Attributes:
+        ascent: how far they have come.
+        going: (going,) which of them go on.
+        quiet: (going,) how many cycles in succession gained next to nothing.
+        runs: those that go on.
+    """
+
+    ascent: Ascent
+    going: Int[Tensor, " going"]
+    quiet: Int[Tensor, " going"]
+    runs: Runs
+
+    @classmethod
+    def begin(cls, rows: Rows, natural: Float[Tensor, "restarts classes natural"]) -> "Way":
+        """One step after these states."""
+        going = torch.arange(len(natural), device=natural.device)
+        return cls(Ascent.begin(natural), going, torch.zeros_like(going), begin(rows, natural))
+
+    def state(self) -> dict[str, object]:
+        """As tensors and plain values."""
+        ascent = vars(self.ascent) | {"faults": {run: tuple(vars(f).values()) for run, f in self.ascent.faults.items()}}
+        return {"ascent": ascent, "going": self.going, "quiet": self.quiet, "runs": vars(self.runs)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, object], device: torch.device) -> "Way":
+        """The way back."""
+        kept = dict(state["ascent"])
+        history, faults = [elbo.to(device) for elbo in kept.pop("history")], kept.pop("faults")
+        ascent = Ascent(**{name: value.to(device) for name, value in kept.items()}, history=history)
+        ascent.faults = {run: Fault(*found) for run, found in faults.items()}
+        runs = Runs(**{name: value.to(device) for name, value in state["runs"].items()})
+        return cls(ascent, state["going"].to(device), state["quiet"].to(device), runs)
+
+
 @torch.no_grad()
 def converge(
     rows: Rows,
-    natural: Float[Tensor, "restarts classes natural"],
+    way: Way,
     *,
     method: NaturalGradient,
     progress: Callable[[int], object] = lambda passes: None,
+    keeper: Keeper | None = None,
+    group: int = 0,
 ) -> Ascent:
     """Cycles of two passes over all rows and a leap, for each run until it converges or faults.
 
     Args:
         rows: the training rows, with weights of their own for each run, or the same for all.
-        natural: where the runs start.
+        way: where the runs are.
         method: steps and tolerance.
         progress: called with the number of passes done since the last call.
+        keeper: keeps the state after cycles.
+        group: which of several groups of runs these are.
     """
-    ascent, left = Ascent.begin(natural), method.tolerance * rows.weight.expand(len(natural))
-    going, runs = torch.arange(len(natural), device=natural.device), begin(rows, natural)
-    quiet = torch.zeros_like(going)
-    for cycle in range(-(-method.steps // 2)):
-        ascent.history.append((ascent.history[-1] if cycle else ascent.elbo).index_copy(0, going, runs.elbo))
+    ascent, left = way.ascent, method.tolerance * rows.weight.expand(len(way.ascent.elbo))
+    for _ in range(len(ascent.history), -(-method.steps // 2)):
+        going, runs = way.going, way.runs
+        ascent.history.append((ascent.history or [ascent.elbo])[-1].index_copy(0, going, runs.elbo))
         sound = torch.isfinite(runs.elbo)
         gained = runs.elbo - ascent.elbo[going]
         ascent.natural[going[sound]], ascent.elbo[going[sound]] = runs.natural[sound], runs.elbo[sound]
-        quiet = torch.where(gained <= left[going], quiet + 1, 0)
+        quiet = torch.where(gained <= left[going], way.quiet + 1, 0)
         ascent.converged[going[sound & (quiet >= QUIET)]] = True
         for run in (~sound).nonzero()[:, 0].tolist():
             ascent.faults[int(going[run])] = _fault(rows.family, runs.natural[run])
         on = sound & (quiet < QUIET)
         if not bool(on.any()):
             break
-        going, quiet = going[on], quiet[on]
-        runs = leap(rows.of_runs(going), runs[on])
+        way.going, way.quiet = going[on], quiet[on]
+        way.runs = leap(rows.of_runs(way.going), runs[on])
         progress(2)
+        if keeper is not None:
+            keeper.keep(lambda: way.state() | {"group": group})
     return ascent
 
 

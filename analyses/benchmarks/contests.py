@@ -1,0 +1,120 @@
+"""How long each of several ways takes to be as good as any of them: alternating in one process, CPU and wall."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+import numpy as np
+import pandas as pd
+
+WITHIN = 0.001  # nats a row of the best that any reaches
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to a fit.
+
+    Attributes:
+        run: fits by so many passes or steps, and returns what ``quality`` judges.
+        quality: of what came of it, nats a row, higher is better; its time is not counted.
+        budgets: passes or steps to try, from the least on.
+        warm: what is done once before, such as to compile; its CPU seconds are shown apart.
+    """
+
+    run: Callable[[int], object]
+    quality: Callable[[object], float]
+    budgets: Sequence[int]
+    warm: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """CPU and wall seconds, and what came of it."""
+
+    cpu: float
+    wall: float
+    found: object
+
+
+def timed(work: Callable[[], object]) -> Timed:
+    """Do it once; CPU seconds are the whole process's, threads included."""
+    cpu, wall = process_time(), perf_counter()
+    found = work()
+    return Timed(process_time() - cpu, perf_counter() - wall, found)
+
+
+def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> pd.DataFrame:
+    """Give each the least budget by which it is within 0.001 nats a row of the best, and time all in turn.
+
+    Args:
+        contenders: by name; the first is the one that the others are compared with.
+        repeats: rounds after the one that chose the budgets.
+
+    Returns:
+        A line each: budget, quality, what it falls short of the best by, median CPU and wall seconds, seconds of what
+        was done once, and the first one's share of its CPU seconds: median, least and most over the rounds, and the
+        median with what was done once counted.
+    """
+    warm = {name: timed(one.warm).cpu for name, one in contenders.items()}
+    tried = {name: _ladder(one) for name, one in contenders.items()}
+    best = max(quality for line in tried.values() for quality in line.values())
+    budgets = {name: _least(line, best) for name, line in tried.items()}
+    rounds = [
+        {name: timed(lambda one=one, name=name: one.run(budgets[name])) for name, one in contenders.items()}
+        for _ in range(repeats)
+    ]
+    cpu = pd.DataFrame([{name: each.cpu for name, each in one.items()} for one in rounds])
+    wall = pd.DataFrame([{name: each.wall for name, each in one.items()} for one in rounds])
+    ratio = cpu.iloc[:, [0]].to_numpy() / cpu
+    quality = pd.Series({name: tried[name][budget] for name, budget in budgets.items()})
+    once = pd.Series(warm)
+    return pd.DataFrame(
+        {
+            "budget": pd.Series(budgets),
+            "nats_per_row": quality,
+            "short_by": best - quality,
+            "cpu_s": cpu.median(),
+            "wall_s": wall.median(),
+            "once_s": once,
+            "ratio": ratio.median(),
+            "ratio_least": ratio.min(),
+            "ratio_most": ratio.max(),
+            "ratio_with_once": (cpu.iloc[:, 0].median() + once.iloc[0]) / (cpu.median() + once),
+        }
+    ).rename_axis("contender")
+
+
+def _ladder(contender: Contender) -> dict[int, float]:
+    """The quality by each budget."""
+    return {budget: contender.quality(contender.run(budget)) for budget in contender.budgets}
+
+
+def _least(line: Mapping[int, float], best: float) -> int:
+    """The least budget that is good enough, or the largest."""
+    return next((budget for budget, quality in line.items() if quality >= best - WITHIN), max(line))
+
+
+def hard_table(rows: int, columns: int, components: int, *, seed: int) -> pd.DataFrame:
+    """Rows of overlapping components of unequal size whose columns vary together, so that no mixture fits at once.
+
+    Weights are a draw of Dirichlet(2), centres normal with a standard deviation of 1.5, and each component's columns
+    are mixed by a matrix with a diagonal between 0.5 and 1.5 and normal entries of 0.35 off it.
+
+    Args:
+        rows: how many.
+        columns: how many.
+        components: how many.
+        seed: of all draws.
+    """
+    random = np.random.default_rng(seed)
+    member = random.choice(components, rows, p=random.dirichlet(np.full(components, 2.0)))
+    centres = random.normal(0, 1.5, (components, columns))
+    mixing = 0.35 * random.normal(size=(components, columns, columns))
+    mixing += np.eye(columns) * random.uniform(0.5, 1.5, (components, columns, 1))
+    noise = random.normal(size=(rows, columns))
+    table = np.empty((rows, columns))
+    for component in range(components):
+        mine = member == component
+        table[mine] = centres[component] + noise[mine] @ mixing[component].T
+    return pd.DataFrame(table, columns=[f"x{column + 1}" for column in range(columns)])

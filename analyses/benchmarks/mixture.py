@@ -1,0 +1,78 @@
+"""How long do mixtures take beside scikit-learn's, NumPyro's, Pyro's and pomegranate's, to the same ELBO?
+
+All are judged by our ELBO of the training rows, nats a row: that of the q(θ) which one step leads to from a peer's
+responsibilities, so that no peer is the worse for another prior. One thread each.
+"""
+
+import warnings
+from typing import Annotated
+
+import torch
+import typer
+from contests import Contender, contest, hard_table
+from mixture_peers import numpyro_svi, pomegranate_em, pyro_svi, scikit_learn
+from threadpoolctl import threadpool_limits
+
+from ppl_models import GaussianMixture, fit, prepare
+from ppl_models.datasets import Dataset
+from ppl_models.errors import FitWarning
+from ppl_models.inference import NaturalGradient
+from ppl_models.inference.bounds import raw_units
+from ppl_models.inference.passes import bound
+from ppl_models.scripts import Quick, Seed, script
+
+TABLES = {"diagonal": (100_000, 10), "full": (20_000, 10)}
+COMPONENTS = 10
+Peers = Annotated[str, typer.Option(help="Those of the peers to run, with commas between.")]
+
+
+class Judge:
+    """Our ELBO of the training rows for the responsibilities of any mixture."""
+
+    def __init__(self, rows: Dataset, covariance: str) -> None:
+        self.rows, self.family = rows, mixture_of(rows, covariance)
+        self.family.adopt(rows)
+        self.features = self.family.features(rows)
+
+    @torch.no_grad()
+    def __call__(self, responsibilities: torch.Tensor) -> float:
+        """Nats a row, raw units."""
+        natural = self.family.posterior(self.features, responsibilities[None].double())
+        return float(raw_units(bound(self.family, self.features, natural)[0], self.rows))
+
+
+def mixture_of(rows: Dataset, covariance: str) -> GaussianMixture:
+    """A new mixture."""
+    return GaussianMixture(rows.schema, components=COMPONENTS, covariance=covariance)
+
+
+def ours(rows: Dataset, covariance: str, *, seed: int, **settings: int) -> Contender:
+    """``fit`` by natural gradients; the budget is its limit on passes."""
+
+    def run(passes: int) -> float:
+        method = NaturalGradient(steps=passes, **settings)
+        return fit(mixture_of(rows, covariance), rows, seed=seed, method=method).elbo
+
+    return Contender(run, float, (20, 40, 60, 80, 120, 160, 240, 10_000))
+
+
+def main(*, seed: Seed = 0, quick: Quick = False, peers: Peers = "scikit-learn,NumPyro,Pyro,pomegranate") -> None:
+    """Print a table for each covariance."""
+    warnings.simplefilter("ignore", FitWarning)
+    for covariance, (number, columns) in TABLES.items():
+        frame = hard_table(number // 50 if quick else number, columns, COMPONENTS, seed=seed)
+        rows = prepare(frame)(frame)
+        judge = Judge(rows, covariance)
+        contenders = {"ours, 1 start": ours(rows, covariance, seed=seed, restarts=1, starts=1)}
+        contenders["ours, 8 restarts of 64 starts"] = ours(rows, covariance, seed=seed)
+        others = {"scikit-learn": scikit_learn, "NumPyro": numpyro_svi, "Pyro": pyro_svi, "pomegranate": pomegranate_em}
+        for name in peers.split(","):
+            contenders |= others[name](rows.values.numpy(), COMPONENTS, covariance, judge=judge, seed=seed, quick=quick)
+        with threadpool_limits(1):
+            table = contest(contenders, repeats=1 if quick else 5)
+        print(f"{covariance}, {len(rows)} x {columns}, {COMPONENTS} components, seed {seed}")
+        print(table.round(4).to_string(), flush=True)
+
+
+if __name__ == "__main__":
+    script(main)

@@ -1,0 +1,145 @@
+"""The same mixtures by other libraries: scikit-learn, NumPyro, stock Pyro with automatic guides, pomegranate.
+
+The two that climb by stochastic gradients take batches of 1,000 rows, begin at k-means++ centres of 2,000 rows, and use
+Adam with a rate of 0.02 that falls like 1 / (1 + step / 500).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+import numpyro
+import pyro
+import torch
+from contests import Contender
+from jax import numpy as jnp
+from numpyro.infer.autoguide import AutoNormal as NumPyroAutoNormal
+from numpyro.infer.initialization import init_to_value as numpyro_init
+from pomegranate.distributions import Normal as PomegranateNormal
+from pomegranate.gmm import GeneralMixtureModel
+from pyro import distributions as pyro_dist
+from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide.initialization import init_to_value
+from sklearn.cluster import kmeans_plusplus
+from sklearn.mixture import BayesianGaussianMixture
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+BATCH, RATE, SLOWING = 1000, 0.02, 500
+STEPS = (1000, 3000, 10_000)
+Judge = Callable[[torch.Tensor], float]
+
+
+def scikit_learn(x: np.ndarray, components: int, covariance: str, *, judge: Judge, seed: int, quick: bool) -> dict:
+    """``BayesianGaussianMixture`` from one start."""
+    table = {"covariance_type": "diag" if covariance == "diagonal" else covariance, "tol": 0.0, "random_state": seed}
+
+    def run(passes: int) -> BayesianGaussianMixture:
+        return BayesianGaussianMixture(n_components=components, max_iter=passes, **table).fit(x)
+
+    def quality(found: BayesianGaussianMixture) -> float:
+        return judge(torch.tensor(found.predict_proba(x)))
+
+    return {"scikit-learn, 1 start": Contender(run, quality, (10, 20) if quick else (30, 100, 300, 1000))}
+
+
+def _start(x: np.ndarray, components: int, covariance: str, seed: int) -> dict[str, np.ndarray]:
+    """Even weights, centres and widths to begin with."""
+    centres, _ = kmeans_plusplus(x[:2000], components, random_state=seed)
+    start = {"weights": np.full(components, 1 / components), "loc": centres, "scale": np.full(centres.shape, 0.7)}
+    if covariance == "full":
+        start["correlation"] = np.broadcast_to(np.eye(x.shape[1]), (components, x.shape[1], x.shape[1]))
+    return {name: value.astype(np.float32) for name, value in start.items()}
+
+
+def _responsibilities(found: Mapping[str, np.ndarray], x: np.ndarray) -> torch.Tensor:
+    """Each row's share of the components at one value of the parameters."""
+    sites = {name: torch.tensor(np.asarray(value, dtype=float)) for name, value in found.items()}
+    logits = sites["weights"].log() + _torch_components(sites).log_prob(torch.tensor(x)[:, None])
+    return logits.softmax(-1)
+
+
+def _torch_components(sites: Mapping[str, torch.Tensor]) -> pyro_dist.Distribution:
+    """The components at these parameters."""
+    if "correlation" not in sites:
+        return pyro_dist.Normal(sites["loc"], sites["scale"]).to_event(1)
+    return pyro_dist.MultivariateNormal(sites["loc"], scale_tril=sites["scale"][..., None] * sites["correlation"])
+
+
+def pyro_svi(x: np.ndarray, components: int, covariance: str, *, judge: Judge, seed: int, quick: bool) -> dict:
+    """Stock Pyro: the mixture with its components summed out, ``AutoNormal``, ``SVI``."""
+    data, size = torch.tensor(x, dtype=torch.float32), x.shape[1]
+    start = {name: torch.tensor(value) for name, value in _start(x, components, covariance, seed).items()}
+
+    def model() -> None:
+        sites = {"weights": pyro.sample("weights", pyro_dist.Dirichlet(torch.ones(components)))}
+        with pyro.plate("components", components):
+            sites["loc"] = pyro.sample("loc", pyro_dist.Normal(torch.zeros(size), 1.0).to_event(1))
+            sites["scale"] = pyro.sample("scale", pyro_dist.LogNormal(torch.full((size,), -0.5), 1.0).to_event(1))
+            if covariance == "full":
+                sites["correlation"] = pyro.sample("correlation", pyro_dist.LKJCholesky(size, 1.0))
+        mixture = pyro_dist.MixtureSameFamily(pyro_dist.Categorical(sites["weights"]), _torch_components(sites))
+        with pyro.plate("rows", len(data), subsample_size=min(BATCH, len(data))) as some:
+            pyro.sample("x", mixture, obs=data[some])
+
+    def run(steps: int) -> dict[str, np.ndarray]:
+        pyro.clear_param_store()
+        pyro.set_rng_seed(seed)
+        guide = AutoNormal(model, init_loc_fn=init_to_value(values=start), init_scale=0.01)
+        settings = {"optimizer": torch.optim.Adam, "optim_args": {"lr": RATE}}
+        rate = pyro.optim.LambdaLR(settings | {"lr_lambda": lambda step: 1 / (1 + step / SLOWING)})
+        svi = SVI(model, guide, rate, Trace_ELBO())
+        for _ in range(steps):
+            svi.step()
+            rate.step()
+        return {name: value.detach().numpy() for name, value in guide.median().items()}
+
+    return {"Pyro, SVI": Contender(run, lambda found: judge(_responsibilities(found, x)), (20,) if quick else STEPS)}
+
+
+def numpyro_svi(x: np.ndarray, components: int, covariance: str, *, judge: Judge, seed: int, quick: bool) -> dict:
+    """NumPyro: the same model and guide, all steps in one compiled loop."""
+    data, size = jnp.asarray(x, dtype=jnp.float32), x.shape[1]
+    dist = numpyro.distributions
+
+    def model() -> None:
+        weights = numpyro.sample("weights", dist.Dirichlet(jnp.ones(components)))
+        with numpyro.plate("components", components):
+            loc = numpyro.sample("loc", dist.Normal(jnp.zeros(size), 1.0).to_event(1))
+            scale = numpyro.sample("scale", dist.LogNormal(jnp.full(size, -0.5), 1.0).to_event(1))
+            if covariance == "full":
+                root = scale[..., None] * numpyro.sample("correlation", dist.LKJCholesky(size, 1.0))
+        each = dist.Normal(loc, scale).to_event(1)
+        each = dist.MultivariateNormal(loc, scale_tril=root) if covariance == "full" else each
+        with numpyro.plate("rows", len(data), subsample_size=min(BATCH, len(data))) as some:
+            numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(weights), each), obs=data[some])
+
+    start = numpyro_init(values=_start(x, components, covariance, seed))
+    guide = NumPyroAutoNormal(model, init_loc_fn=start, init_scale=0.01)
+    rate = numpyro.optim.Adam(lambda step: RATE / (1 + step / SLOWING))
+    svi = numpyro.infer.SVI(model, guide, rate, numpyro.infer.Trace_ELBO())
+    begin = jax.jit(lambda: svi.init(jax.random.PRNGKey(seed)))
+    climb = jax.jit(lambda state, steps: jax.lax.fori_loop(0, steps, lambda _, now: svi.update(now)[0], state))
+
+    def run(steps: int) -> dict[str, np.ndarray]:
+        return jax.block_until_ready(guide.median(svi.get_params(climb(begin(), steps))))
+
+    def quality(found: Mapping[str, np.ndarray]) -> float:
+        return judge(_responsibilities(found, x))
+
+    return {"NumPyro, SVI": Contender(run, quality, (20,) if quick else STEPS, warm=lambda: run(1))}
+
+
+def pomegranate_em(x: np.ndarray, components: int, covariance: str, *, judge: Judge, seed: int, quick: bool) -> dict:
+    """pomegranate's EM of the mixture, which has no prior."""
+    data, kind = torch.tensor(x, dtype=torch.float32), "diag" if covariance == "diagonal" else "full"
+
+    def run(passes: int) -> GeneralMixtureModel:
+        each = [PomegranateNormal(covariance_type=kind) for _ in range(components)]
+        return GeneralMixtureModel(each, max_iter=passes, tol=0.0, random_state=seed).fit(data)
+
+    def quality(found: GeneralMixtureModel) -> float:
+        return judge(found.predict_proba(data).double())
+
+    return {"pomegranate, EM": Contender(run, quality, (10,) if quick else (30, 100, 300))}

@@ -1,0 +1,143 @@
+"""Checkpoints: what a fit needs to go on from where it was, in one file that is whole at any moment.
+
+Tensors are safetensors, the rest is JSON in the same file's header; nothing is pickled. The file is written beside its
+place, synced to the disk and renamed over the former one, so that a process killed at any moment leaves the former
+checkpoint or the new one.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ppl_models.errors import InputError
+
+PLAIN = (str, int, float, bool, type(None))
+State = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a fit keeps its state.
+
+    Attributes:
+        path: the file.
+        resume: whether to go on from the file, if it is there; else one that is there is refused.
+        every: seconds between two writings; 0 for one at every evaluation.
+    """
+
+    path: str | Path
+    resume: bool = False
+    every: float = 60.0
+
+
+class Keeper:
+    """Writes the state of one fit now and then, and knows it from that of any other.
+
+    Raises:
+        InputError: there is a file and it is not to be resumed from, or it is no checkpoint, or one of another fit.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, identity: Mapping[str, str]) -> None:
+        self.path, self.every, self.identity = Path(checkpoint.path), checkpoint.every, dict(identity)
+        self.kept: State | None = None
+        self.written = time.monotonic()
+        if not self.path.exists():
+            return
+        if not checkpoint.resume:
+            raise InputError(f"{self.path}: expected no file, found one; resume from it, or name another")
+        found = read_checkpoint(self.path)
+        theirs = found["identity"]
+        different = next((name for name, value in self.identity.items() if theirs.get(name) != value), None)
+        if different is not None:
+            raise InputError(
+                f"{self.path}: expected the checkpoint of this fit, got that of one with another {different}: "
+                f"{theirs.get(different)!r}, not {self.identity[different]!r}"
+            )
+        self.kept = found["state"]
+
+    def keep(self, state: Callable[[], State]) -> None:
+        """Write the state if it is time to.
+
+        Args:
+            state: makes it; dicts, lists and tuples of tensors and plain values.
+        """
+        if time.monotonic() - self.written < self.every:
+            return
+        write_checkpoint(self.path, {"identity": self.identity, "state": state()})
+        self.written = time.monotonic()
+
+
+def write_checkpoint(path: str | Path, state: State) -> None:
+    """Write a state to a file, whole or not at all.
+
+    Args:
+        path: the file, replaced if it exists.
+        state: dicts, lists and tuples of tensors and plain values.
+    """
+    path, tensors = Path(path), {}
+    facts = json.dumps(_packed(state, "state", tensors))
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        file.write(safetensors.torch.save(tensors, metadata={"state": facts}))
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_checkpoint(path: str | Path) -> State:
+    """Read a state that ``write_checkpoint`` wrote, its tensors on the CPU.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            facts = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _unpacked(facts, tensors)
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a checkpoint, found no file") from None
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{path}: expected a checkpoint, got another file: {problem}") from problem
+
+
+def _packed(value: object, name: str, tensors: dict[str, Tensor]) -> object:
+    """A value as JSON, with its tensors put aside by name."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().cpu().clone().contiguous()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"dict": [[key, _packed(each, f"{name}.{key}", tensors)] for key, each in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = type(value).__name__
+        return {kind: [_packed(each, f"{name}.{index}", tensors) for index, each in enumerate(value)]}
+    if type(value) not in PLAIN:
+        raise TypeError(f"{name}: expected a tensor, a plain value or a dict, list or tuple of them, got {type(value)}")
+    return value
+
+
+def _unpacked(value: object, tensors: Mapping[str, Tensor]) -> object:
+    """The way back."""
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpacked(each, tensors) for key, each in content}
+    return {"list": list, "tuple": tuple}[kind](_unpacked(each, tensors) for each in content)

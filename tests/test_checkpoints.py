@@ -1,0 +1,163 @@
+"""A fit that is broken off and gone on with ends bit for bit where an unbroken one does; no file is half-written."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pandas as pd
+import pytest
+import torch
+from cases import build
+
+from ppl_models.distributions.seeding import seeded
+from ppl_models.errors import InputError
+from ppl_models.families import VAE, Mixture
+from ppl_models.inference import Checkpoint, Gradient, NaturalGradient, Objective, checkpoints, fit
+from ppl_models.inference.checkpoints import read_checkpoint, write_checkpoint
+from ppl_models.nn import Dense
+
+ADAM = Gradient(steps=90, check_every=10, batch_size=32, average=0.9)
+WIDE = Dense((16,))
+FITS = {
+    "mixture": ("mixture of mixed columns", NaturalGradient(restarts=3, starts=6)),
+    "mixture by batches": ("mixture of mixed columns", NaturalGradient(restarts=2, starts=4, batch_size=40)),
+    "maximum likelihood": ("latent classes, maximum likelihood", NaturalGradient(restarts=2, starts=6)),
+    "VAE": ("VAE of bits", ADAM),
+    "autoencoder": ("contractive autoencoder", ADAM),
+    "VAE by several draws": ("VAE of bits", Gradient(steps=60, check_every=10, objective=Objective(draws=3))),
+}
+
+
+class BrokenOffError(Exception):
+    """Where a fit is broken off."""
+
+
+def case(kind: str):
+    """A new family, its rows and its method."""
+    name, method = FITS[kind]
+    return *build(name), method
+
+
+def ended(kind: str, path=None, *, resume: bool = False):
+    """A fit and the family's state at its end."""
+    family, rows, method = case(kind)
+    kept = None if path is None else Checkpoint(path, resume=resume, every=0.0)
+    found = fit(family, rows[:100], rows[100:], seed=5, method=method, checkpoint=kept)
+    return found, {name: value.clone() for name, value in family.state_dict().items()}
+
+
+@pytest.fixture
+def breaking(monkeypatch):
+    """Break a fit after so many checkpoints."""
+
+    def after(count: int):
+        left = iter(range(count))
+
+        def write(path, state):
+            write_checkpoint(path, state)
+            if next(left, None) == count - 1:
+                raise BrokenOffError
+
+        monkeypatch.setattr(checkpoints, "write_checkpoint", write)
+
+    return after
+
+
+@pytest.mark.filterwarnings("ignore::ppl_models.errors.FitWarning")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", FITS)
+def test_a_broken_fit_ends_where_the_unbroken_one_ends(kind, count, breaking, tmp_path):
+    whole, state = ended(kind)
+    breaking(count)
+    with pytest.raises(BrokenOffError):
+        ended(kind, tmp_path / "fit.safetensors")
+    torch.manual_seed(99)
+    found, again = ended(kind, tmp_path / "fit.safetensors", resume=True)
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+    pd.testing.assert_frame_equal(found.history, whole.history, check_exact=True)
+    pd.testing.assert_frame_equal(found.restarts, whole.restarts, check_exact=True)
+    assert (found.elbo, found.stop, found.converged) == (whole.elbo, whole.stop, whole.converged)
+
+
+def test_to_keep_the_state_changes_nothing(tmp_path):
+    _, state = ended("VAE")
+    _, kept = ended("VAE", tmp_path / "fit.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in state.items())
+
+
+def test_a_finished_fit_may_be_resumed(tmp_path):
+    whole, state = ended("VAE", tmp_path / "fit.safetensors")
+    again, same = ended("VAE", tmp_path / "fit.safetensors", resume=True)
+    assert again.elbo == whole.elbo and all(torch.equal(same[name], value) for name, value in state.items())
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path):
+    ended("mixture", tmp_path / "fit.safetensors")
+    with pytest.raises(InputError, match="expected no file, found one; resume from it, or name another"):
+        ended("mixture", tmp_path / "fit.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (lambda family, rows, method: (family, rows[:90], method, 5), "training table"),
+        (lambda family, rows, method: (family, rows, method, 6), "seed"),
+        (lambda family, rows, method: (family, rows, Gradient(steps=91), 5), "method"),
+        (lambda family, rows, method: (VAE(rows.schema, latent=3, network=WIDE), rows, method, 5), "network"),
+        (lambda family, rows, method: (Mixture(rows.schema, components=2), rows, None, 5), "family"),
+    ],
+)
+def test_the_checkpoint_of_another_fit_is_refused(changed, named, tmp_path):
+    family, rows, method = case("VAE")
+    path = tmp_path / "fit.safetensors"
+    fit(family, rows, seed=5, method=method, checkpoint=Checkpoint(path, every=0.0))
+    family, rows, method, seed = changed(case("VAE")[0], rows, method)
+    with pytest.raises(InputError, match=f"the checkpoint of this fit, got that of one with another {named}"):
+        fit(family, rows, seed=seed, method=method, checkpoint=Checkpoint(path, resume=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_of_another_kind_is_refused(content, tmp_path):
+    path = tmp_path / "fit.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="expected a checkpoint, got another file"):
+        read_checkpoint(path)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    with seeded(0):
+        state = {"a": [torch.rand(2), (1, None)], "b": {0: torch.arange(3), "c": {}}, "d": float("-inf"), "e": True}
+    write_checkpoint(tmp_path / "state", state)
+    found = read_checkpoint(tmp_path / "state")
+    assert torch.equal(found["a"][0], state["a"][0]) and torch.equal(found["b"][0], state["b"][0])
+    assert (found["a"][1], found["b"]["c"], found["d"], found["e"]) == ((1, None), {}, float("-inf"), True)
+
+
+def test_what_no_checkpoint_can_hold_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(TypeError, match=r"state\.deep\.0: expected a tensor"):
+        write_checkpoint(tmp_path / "state", {"deep": [object()]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_for_ever(path) -> None:
+    """Write states one after another, each all of one number."""
+    for number in range(10**9):
+        write_checkpoint(path, {"all": torch.full((50_000,), number), "number": number})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a fork")
+def test_a_killed_writer_never_leaves_an_unreadable_file(tmp_path):
+    path = tmp_path / "state"
+    write_checkpoint(path, {"all": torch.zeros(50_000), "number": 0})
+    numbers = set()
+    for attempt in range(40):
+        writer = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(path,))
+        writer.start()
+        time.sleep(0.001 * (attempt % 20))
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        found = read_checkpoint(path)
+        assert bool((found["all"] == found["number"]).all())
+        numbers.add(found["number"])
+    assert len(numbers) > 1
