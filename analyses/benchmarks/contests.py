@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, process_time
 
 import numpy as np
@@ -61,8 +62,7 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
     best = max(quality for line in tried.values() for quality in line.values())
     budgets = {name: _least(line, best) for name, line in tried.items()}
     rounds = [
-        {name: timed(lambda one=one, name=name: one.run(budgets[name])) for name, one in contenders.items()}
-        for _ in range(repeats)
+        {name: timed(partial(one.run, budgets[name])) for name, one in contenders.items()} for _ in range(repeats)
     ]
     cpu = pd.DataFrame([{name: each.cpu for name, each in one.items()} for one in rounds])
     wall = pd.DataFrame([{name: each.wall for name, each in one.items()} for one in rounds])

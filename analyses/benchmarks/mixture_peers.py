@@ -115,7 +115,8 @@ def numpyro_svi(x: np.ndarray, components: int, covariance: str, *, judge: Judge
         with numpyro.plate("rows", len(data), subsample_size=min(BATCH, len(data))) as some:
             numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(weights), each), obs=data[some])
 
-    start = numpyro_init(values=_start(x, components, covariance, seed))
+    values = {name: jnp.asarray(value) for name, value in _start(x, components, covariance, seed).items()}
+    start = numpyro_init(values=values)
     guide = NumPyroAutoNormal(model, init_loc_fn=start, init_scale=0.01)
     rate = numpyro.optim.Adam(lambda step: RATE / (1 + step / SLOWING))
     svi = numpyro.infer.SVI(model, guide, rate, numpyro.infer.Trace_ELBO())
