@@ -11,6 +11,7 @@ https://doi.org/10.1016/S0167-9473(02)00163-9), by the accelerated steps of ``pa
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -125,16 +126,25 @@ def ascend(
         progress: called with the number of passes done since the last call.
         keeper: keeps the state after cycles, and may hold one to go on from.
     """
-    rows = Rows.of(family, train)
-    kept = None if keeper is None else keeper.kept
-    for group, natural in enumerate(_ranked_starts(rows, train, method=method, seed=seed)):
-        if kept is not None and kept["group"] != group:
-            continue
-        if kept is None and method.batch_size is not None and method.batch_size < len(rows.open):
-            natural = _in_batches(rows.shuffled(seed=seed), natural, order=_batches(len(rows.open), method, seed))
-        way = Way.begin(rows, natural) if kept is None else Way.restored(kept, natural.device)
-        ascent = converge(rows, way, method=method, progress=progress, keeper=keeper, group=group)
+    rows, kept = Rows.of(family, train), None if keeper is None else keeper.kept
+    starts = _ranked_starts(rows, train, method=method, seed=seed) if kept is None else kept["starts"]
+
+    def keep(way: Way | None, group: int) -> None:
+        if keeper is not None:
+            keeper.keep(lambda: {"starts": starts, "group": group, "way": None if way is None else way.state()})
+
+    first = 0 if kept is None else kept["group"]
+    for group, natural in enumerate(starts[first:], start=first):
+        if kept is None or kept["way"] is None:
+            keep(None, group)
+            natural = natural.to(rows.base.device)
+            if method.batch_size is not None and method.batch_size < len(rows.open):
+                natural = _in_batches(rows.shuffled(seed=seed), natural, order=_batches(len(rows.open), method, seed))
+            way = Way.begin(rows, natural)
+        else:
+            way = Way.restored(kept["way"], rows.base.device)
         kept = None
+        ascent = converge(rows, way, method=method, progress=progress, keep=partial(keep, group=group))
         if family.bayesian or len(ascent.faults) < len(natural):
             break
     return ascent
@@ -185,8 +195,7 @@ def converge(
     *,
     method: NaturalGradient,
     progress: Callable[[int], object] = lambda passes: None,
-    keeper: Keeper | None = None,
-    group: int = 0,
+    keep: Callable[[Way], object] = lambda way: None,
 ) -> Ascent:
     """Cycles of two passes over all rows and a leap, for each run until it converges or faults.
 
@@ -195,8 +204,7 @@ def converge(
         way: where the runs are.
         method: steps and tolerance.
         progress: called with the number of passes done since the last call.
-        keeper: keeps the state after cycles.
-        group: which of several groups of runs these are.
+        keep: called after each cycle, to keep where the runs are.
     """
     ascent, left = way.ascent, method.tolerance * rows.weight.expand(len(way.ascent.elbo))
     for _ in range(len(ascent.history), -(-method.steps // 2)):
@@ -215,8 +223,7 @@ def converge(
         way.going, way.quiet = going[on], quiet[on]
         way.runs = leap(rows.of_runs(way.going), runs[on])
         progress(2)
-        if keeper is not None:
-            keeper.keep(lambda: way.state() | {"group": group})
+        keep(way)
     return ascent
 
 
