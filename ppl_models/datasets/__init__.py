@@ -7,7 +7,9 @@ from ppl_models.datasets.images import image_table
 from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema
+from ppl_models.datasets.sources import Query
 from ppl_models.datasets.splits import Split, split
+from ppl_models.datasets.streams import Stream, stream
 from ppl_models.datasets.table import conform, read
 from ppl_models.datasets.words import read_word_vectors
 
@@ -16,8 +18,10 @@ __all__ = [
     "Dataset",
     "Preparation",
     "Prepared",
+    "Query",
     "Schema",
     "Split",
+    "Stream",
     "Table",
     "conform",
     "image_table",
@@ -30,4 +34,5 @@ __all__ = [
     "read_packed_bits",
     "read_word_vectors",
     "split",
+    "stream",
 ]

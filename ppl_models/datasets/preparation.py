@@ -1,7 +1,9 @@
 """The map from raw cells to prepared numbers, learned from training rows alone, with its Jacobian."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -89,12 +91,22 @@ class Preparation:
         return torch.tensor([column.kind in kinds for column in self.schema.columns])
 
 
-def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
+@runtime_checkable
+class Frames(Protocol):
+    """A table that is gone through a block at a time, such as a ``Stream``."""
+
+    schema: Schema
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """Blocks of rows, every cell checked."""
+
+
+def prepare(train: pd.DataFrame | Frames, schema: Schema | None = None) -> Preparation:
     """Learn the preparation from training rows.
 
     Args:
-        train: raw training rows, two at least.
-        schema: what the columns are; inferred from the rows if None.
+        train: raw training rows, two at least; or a stream, which is gone through once.
+        schema: what the columns are; inferred from the rows if None, and a stream's own.
 
     Raises:
         InputError: too few rows, a cell that does not fit, a column that is empty, or a continuous one that
@@ -104,41 +116,75 @@ def prepare(train: pd.DataFrame, schema: Schema | None = None) -> Preparation:
     >>> round(float(preparation.loc), 2), round(float(preparation.scale), 2)
     (50.5, 8.57)
     """
-    schema = infer_schema(train) if schema is None else schema
-    frame = conform(train, schema)
-    if len(frame) < 2:
-        raise InputError(f"table: expected two or more training rows, got {len(frame)}")
+    if isinstance(train, pd.DataFrame):
+        schema = infer_schema(train) if schema is None else schema
+        blocks: Iterable[pd.DataFrame] = [conform(train, schema)]
+    else:
+        schema, blocks = train.schema, train.frames()
+    found, rows = [_Moments(column) for column in schema.columns], 0
+    for frame in blocks:
+        rows += len(frame)
+        for moments in found:
+            moments.add(frame[moments.column.name])
+    if rows < 2:
+        raise InputError(f"table: expected two or more training rows, got {rows}")
     image = schema.image_shape is not None
-    found = [_moments(frame[column.name], column, image=image) for column in schema.columns]
-    moments = torch.tensor(found, dtype=torch.float64)
-    return Preparation(schema, moments[:, 0], moments[:, 1])
+    units = torch.tensor([moments.unit(rows, image=image) for moments in found], dtype=torch.float64)
+    return Preparation(schema, units[:, 0], units[:, 1])
 
 
-def _moments(series: pd.Series, column: Column, *, image: bool) -> tuple[float, float]:
-    """What to subtract and what to divide by."""
-    if series.isna().all():
-        raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
-    if column.kind in ("binary", "categorical"):
-        return 0.0, 1.0
-    values = np.log(series) if column.kind == "positive" else series
-    with np.errstate(over="ignore", invalid="ignore"):
-        loc, scale = float(values.mean()), float(values.std(ddof=0))
-    if not (math.isfinite(loc) and math.isfinite(scale)):
-        raise InputError(
-            f"column {column.name!r}: expected values whose squares are finite, "
-            f"got {float(series.abs().max())} in the training rows; use a larger unit"
-        )
-    if column.kind == "count":
-        return 0.0, max(loc, 1.0 / len(series))
-    constant = not scale > 1e-12 * max(abs(loc), 1e-300)
-    if constant and image and column.kind == "real":
-        return loc, 1.0  # a margin; families whose density of it would have no bound refuse it themselves
-    if constant:
-        raise InputError(
-            f"column {column.name!r}: is constant ({series.dropna().iloc[0]}) in the training rows; "
-            "a density needs values that differ, so drop it"
-        )
-    return loc, scale
+class _Moments:
+    """The mean and variance of one column's cells, merged block by block.
+
+    The merging is Chan, Golub and LeVeque's (1983, https://doi.org/10.1080/00031305.1983.10483115).
+    """
+
+    def __init__(self, column: Column) -> None:
+        self.column, self.counted = column, column.kind in ("binary", "categorical")
+        self.count, self.mean, self.variance, self.largest, self.first = 0, 0.0, 0.0, 0.0, math.nan
+
+    def add(self, series: pd.Series) -> None:
+        """Take some cells in."""
+        count = int(series.notna().sum())
+        if not count or self.counted:
+            self.count += count
+            return
+        values = np.log(series) if self.column.kind == "positive" else series
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, variance = float(values.mean()), float(values.var(ddof=0))
+            if self.count:
+                share, apart = count / (self.count + count), mean - self.mean
+                mean = self.mean + share * apart
+                variance = (1 - share) * self.variance + share * variance + share * (1 - share) * apart**2
+            else:
+                self.first = series.dropna().iloc[0]
+        self.count, self.mean, self.variance = self.count + count, mean, variance
+        self.largest = max(self.largest, float(series.abs().max()))
+
+    def unit(self, rows: int, *, image: bool) -> tuple[float, float]:
+        """What to subtract and what to divide by."""
+        column = self.column
+        if not self.count:
+            raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
+        if self.counted:
+            return 0.0, 1.0
+        loc, scale = self.mean, math.sqrt(self.variance) if self.variance >= 0 else math.nan
+        if not (math.isfinite(loc) and math.isfinite(scale)):
+            raise InputError(
+                f"column {column.name!r}: expected values whose squares are finite, "
+                f"got {self.largest} in the training rows; use a larger unit"
+            )
+        if column.kind == "count":
+            return 0.0, max(loc, 1.0 / rows)
+        constant = not scale > 1e-12 * max(abs(loc), 1e-300)
+        if constant and image and column.kind == "real":
+            return loc, 1.0  # a margin; families whose density of it would have no bound refuse it themselves
+        if constant:
+            raise InputError(
+                f"column {column.name!r}: is constant ({self.first}) in the training rows; "
+                "a density needs values that differ, so drop it"
+            )
+        return loc, scale
 
 
 def _raw_values(frame: pd.DataFrame, schema: Schema) -> Float[Tensor, "rows columns"]:

@@ -4,8 +4,10 @@ import bz2
 import csv
 import gzip
 import lzma
+import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import duckdb
@@ -16,7 +18,9 @@ from ppl_models.datasets.schema import Column, Schema
 from ppl_models.errors import InputError
 
 MISSING = ["", "NA", "NaN", "nan"]
+CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 OPENERS = {".csv": open, ".tsv": open, ".txt": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, duckdb.Error, sqlite3.Error)
 OUTSIDE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "positive": (lambda numbers: numbers <= 0, "a number above zero"),
     "count": (lambda numbers: (numbers < 0) | (numbers != np.floor(numbers)), "a whole number from 0"),
@@ -48,39 +52,81 @@ def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a CSV or Parquet file, found {'a folder' if path.is_dir() else 'none'}")
-    try:
+    with readable(path):
         frame = _read(path)
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, duckdb.Error) as problem:
-        raise InputError(f"{path}: could not be read: {' '.join(str(problem).split())}") from problem
     if len(frame) == 0:
         raise InputError(f"{path}: expected rows, got an empty table")
     return frame if schema is None else conform(frame, schema, source=str(path))
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of what goes wrong inside the block that the file could not be read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: for any of the errors that readers raise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except UNREADABLE as problem:
+        raise InputError(f"{path}: could not be read: {' '.join(str(problem).split())}") from problem
+
+
 def _read(path: Path) -> pd.DataFrame:
     """The file as a frame."""
     suffixes = "".join(path.suffixes[-2:]).lower()
-    if suffixes.endswith((".parquet", ".pq")):
+    if suffixes.endswith(PARQUET):
         with duckdb.connect() as connection:
             return connection.execute("select * from read_parquet(?)", [str(path)]).df()
-    if not any(ending in suffixes for ending in (".csv", ".tsv", ".txt")):
+    if not any(ending in suffixes for ending in CSV):
         raise InputError(f"{path}: expected a name ending in .csv or .parquet, got {path.name!r}")
-    separator = "\t" if ".tsv" in suffixes else ","
+    (frame,) = csv_blocks(path)
+    return frame
+
+
+def csv_blocks(
+    path: Path, names: Sequence[str] | None = None, text: Sequence[str] = (), size: int | None = None
+) -> Iterator[pd.DataFrame]:
+    """The rows of a CSV file, so many at a time.
+
+    Args:
+        path: the file, compressed or not.
+        names: the columns to keep, as far as they are there; None for all.
+        text: those whose cells are text even where they look like numbers.
+        size: rows in a block; None for all rows at once.
+
+    Raises:
+        InputError: the file is empty or unreadable, or a row has more or fewer cells than the header.
+    """
+    separator = "\t" if ".tsv" in "".join(path.suffixes[-2:]).lower() else ","
     width = _refuse_header(path, separator)
+    missing = False
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:  # without index_col, pandas would take the first cells of longer rows for an index
-            frame = pd.read_csv(
-                path, sep=separator, index_col=False, low_memory=False, keep_default_na=False, na_values=MISSING
+            blocks = pd.read_csv(
+                path,
+                sep=separator,
+                index_col=False,
+                low_memory=False,
+                keep_default_na=False,
+                na_values=MISSING,
+                dtype=dict.fromkeys(text, str),
+                chunksize=size,
             )
+            with nullcontext([blocks]) if size is None else blocks as each:
+                for block in each:
+                    missing = missing or bool(block.iloc[:, -1].isna().any())
+                    yield block if names is None else block[[name for name in names if name in block]]
         except pd.errors.ParserWarning:
             raise InputError(f"{path}: expected {width} cells a row as in the header, got more") from None
-    scanned = path.suffix.lower() in OPENERS
-    if scanned and frame.iloc[:, -1].isna().any():  # pandas fills a shorter row up, and so its last cell is missing
+    if missing and path.suffix.lower() in OPENERS:  # pandas fills a shorter row up, and so its last cell is missing
         _refuse_shorter(path, separator, width)
-    return frame
 
 
 def _refuse_header(path: Path, separator: str) -> int:

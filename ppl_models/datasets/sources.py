@@ -1,0 +1,127 @@
+"""Where rows come from when they do not fit into memory: files, folders of them, and queries, a block at a time."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from ppl_models.datasets.table import CSV, PARQUET, csv_blocks, readable
+from ppl_models.errors import InputError
+
+QUOTE = '"'
+VECTOR = 2048  # rows that DuckDB hands over at least
+SQLITE = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Rows that a database is asked for.
+
+    Attributes:
+        database: a DuckDB or SQLite file, which is only read.
+        sql: the query. Its rows should come in the same order each time: give it an ORDER BY where they may not.
+    """
+
+    database: str | Path
+    sql: str
+
+
+Source = str | Path | Sequence[str | Path] | Query
+
+
+def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
+    """The rows of a source in order, about so many at a time, as raw cells.
+
+    Args:
+        source: a CSV or Parquet file, a folder of files of one of these kinds, several files, or a query.
+        names: the columns to read, None for all; those that a file lacks are left to ``conform``, which names them.
+        text: those whose cells are text even where they look like numbers.
+        size: rows in a block.
+
+    Raises:
+        InputError: there is no such file, it is of another kind, or it cannot be read.
+    """
+    if isinstance(source, Query):
+        return _read_query(source, size)
+    return chain.from_iterable(_read_file(path, names, text, size) for path in files_of(source))
+
+
+def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of a source in the order they are read in.
+
+    Raises:
+        InputError: there is none, or they are of several kinds.
+    """
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    if not paths:
+        raise InputError("source: expected one file or more, got none")
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: expected a CSV or Parquet file or a folder of them, found none")
+        inside = sorted(each for each in path.rglob("*") if each.is_file() and _kind(each)) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: expected a folder of CSV or Parquet files, found none in it")
+        found += inside
+    kinds = {_kind(path) for path in found}
+    if None in kinds:
+        wrong = next(path for path in found if _kind(path) is None)
+        raise InputError(f"{wrong}: expected a name ending in .csv or .parquet, got {wrong.name!r}")
+    if len(kinds) > 1:
+        raise InputError(f"{paths[0]}: expected files of one kind, found {' and '.join(sorted(map(str, kinds)))}")
+    return found
+
+
+def _kind(path: Path) -> str | None:
+    """What a file's name says that it is."""
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    if suffixes.endswith(PARQUET):
+        return "Parquet"
+    return "CSV" if any(ending in suffixes for ending in CSV) else None
+
+
+def _read_file(path: Path, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
+    """The rows of one file."""
+    with readable(path):
+        if _kind(path) == "CSV":
+            yield from csv_blocks(path, names, text, size)
+            return
+        with duckdb.connect() as connection:
+            found = connection.execute("describe from read_parquet(?)", [str(path)]).fetchall()
+            there = [name for name, *_ in found if names is None or name in names]
+            wanted = ", ".join(f'"{name.replace(QUOTE, 2 * QUOTE)}"' for name in there) or "1 as nothing"
+            yield from _chunks(connection, f"select {wanted} from read_parquet(?)", [str(path)], size)
+
+
+def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:
+    """The rows of a query; the file itself tells whose it is."""
+    path = Path(query.database)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a DuckDB or SQLite file, found none")
+    with readable(path):
+        with path.open("rb") as file:
+            sqlite = file.read(len(SQLITE)) == SQLITE
+        if not sqlite:
+            with duckdb.connect(str(path), read_only=True) as connection:
+                yield from _chunks(connection, query.sql, [], size)
+            return
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            cursor = connection.execute(query.sql)
+            names = [name for name, *_ in cursor.description]
+            while rows := cursor.fetchmany(size):
+                yield pd.DataFrame(rows, columns=names)
+
+
+def _chunks(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[str], size: int
+) -> Iterator[pd.DataFrame]:
+    """What DuckDB answers, in its own order."""
+    connection.execute("set threads = 1")
+    answer = connection.execute(sql, values)
+    while len(frame := answer.fetch_df_chunk(max(size // VECTOR, 1))):
+        yield frame
