@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH_PIP_ARGS ?=
 REPORT_ARGS ?=
 BENCH_ARGS ?=
-BENCHMARKS = mixture restarts naive_bayes vae_step kills
+BENCHMARKS = mixture restarts naive_bayes vae_step vae_scoring kills
 
 .PHONY: report test bench
 
