@@ -4,27 +4,33 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
 import torch
 from cases import build
 
+from ppl_models.datasets import load, prepare
+from ppl_models.distributions import WeightsPrior
 from ppl_models.distributions.seeding import seeded
 from ppl_models.errors import InputError
-from ppl_models.families import VAE, Mixture
+from ppl_models.families import VAE, GaussianMixture, Mixture, NaiveBayes
 from ppl_models.inference import Checkpoint, Gradient, NaturalGradient, Objective, checkpoints, fit
 from ppl_models.inference.checkpoints import read_checkpoint, write_checkpoint
 from ppl_models.nn import Dense
 
 ADAM = Gradient(steps=90, check_every=10, batch_size=32, average=0.9)
 WIDE = Dense((16,))
+STOPPED = Gradient(steps=400, batch_size=None, learning_rate=0.1, check_every=5, patience=2)
 FITS = {
     "mixture": ("mixture of mixed columns", NaturalGradient(restarts=3, starts=6)),
     "mixture by batches": ("mixture of mixed columns", NaturalGradient(restarts=2, starts=4, batch_size=40)),
     "maximum likelihood": ("latent classes, maximum likelihood", NaturalGradient(restarts=2, starts=6)),
     "VAE": ("VAE of bits", ADAM),
     "autoencoder": ("contractive autoencoder", ADAM),
+    "VAE stopped early": ("VAE of bits", STOPPED),
     "VAE by several draws": ("VAE of bits", Gradient(steps=60, check_every=10, objective=Objective(draws=3))),
 }
 
@@ -104,7 +110,7 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path):
         (lambda family, rows, method: (family, rows[:90], method, 5), "training table"),
         (lambda family, rows, method: (family, rows, method, 6), "seed"),
         (lambda family, rows, method: (family, rows, Gradient(steps=91), 5), "method"),
-        (lambda family, rows, method: (VAE(rows.schema, latent=3, network=WIDE), rows, method, 5), "network"),
+        (lambda family, rows, method: (VAE(rows.schema, latent=3, network=WIDE), rows, method, 5), "settings"),
         (lambda family, rows, method: (Mixture(rows.schema, components=2), rows, None, 5), "family"),
     ],
 )
@@ -115,6 +121,51 @@ def test_the_checkpoint_of_another_fit_is_refused(changed, named, tmp_path):
     family, rows, method, seed = changed(case("VAE")[0], rows, method)
     with pytest.raises(InputError, match=f"the checkpoint of this fit, got that of one with another {named}"):
         fit(family, rows, seed=seed, method=method, checkpoint=Checkpoint(path, resume=True))
+
+
+def test_fits_that_differ_in_their_settings_labels_weights_or_preparation_alone_are_told_apart(tmp_path):
+    frame = load("iris").frame
+    schema = load("iris").schema
+    rows, half = prepare(frame, schema)(frame), prepare(frame[:100], schema)(frame)
+    weights = torch.linspace(0.5, 1.5, len(rows), dtype=torch.float64)
+    make = partial(GaussianMixture, schema, components=2)
+    fits = [
+        (make(), rows),
+        (make(), half),
+        (make(), rows.weighted(weights)),
+        (make(), rows.weighted(weights.flip(0))),
+        (make(weights=WeightsPrior(concentration=0.01)), rows),
+        (make(estimate="map"), rows),
+        (make(estimate="maximum-likelihood"), rows),
+        (make(covariance="full"), rows),
+        (Mixture(schema, components=2, smoothing=5.0), rows),
+        (Mixture(schema, components=2), rows),
+        (NaiveBayes(schema), rows),
+        (NaiveBayes(schema), replace(rows, labels=rows.labels.flip(0))),
+        *((VAE(schema, latent=2, network=Dense((8,), hide=share)), rows) for share in (0.0, 0.3)),
+    ]
+    paths = [tmp_path / str(number) for number in range(len(fits))]
+    for (family, data), path in zip(fits, paths, strict=True):
+        method = Gradient(steps=2, check_every=1) if isinstance(family, VAE) else NaturalGradient(restarts=1, starts=1)
+        fit(family, data, seed=0, method=method, checkpoint=Checkpoint(path, every=0.0))
+    identities = {str(read_checkpoint(path)["identity"]) for path in paths}
+    assert len(identities) == len(fits)
+
+
+def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
+    with pytest.raises(InputError, match="expected a folder to keep the checkpoint in, found none"):
+        ended("mixture", tmp_path / "none" / "fit.safetensors")
+
+
+def test_a_full_disk_does_not_cost_the_fit(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "fsync", refuse)
+    with pytest.warns(UserWarning, match="the state could not be kept: .*No space left"):
+        _, state = ended("VAE", tmp_path / "fit.safetensors")
+    assert all(torch.equal(value, state[name]) for name, value in ended("VAE")[1].items())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x08\0\0\0\0\0\0\0{}      "])

@@ -155,7 +155,7 @@ class _Moments:
             if self.count:
                 share, apart = count / (self.count + count), mean - self.mean
                 mean = self.mean + share * apart
-                variance = (1 - share) * self.variance + share * variance + share * (1 - share) * apart**2
+                variance = (1 - share) * self.variance + share * variance + share * (1 - share) * apart * apart
             else:
                 self.first = series.dropna().iloc[0]
         self.count, self.mean, self.variance = self.count + count, mean, variance

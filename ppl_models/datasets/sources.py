@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -13,6 +13,7 @@ import pandas as pd
 from ppl_models.datasets.table import CSV, PARQUET, csv_blocks, readable
 from ppl_models.errors import InputError
 
+COMPRESSED = (".gz", ".bz2", ".xz")
 QUOTE = '"'
 VECTOR = 2048  # rows that DuckDB hands over at least
 SQLITE = b"SQLite format 3\0"
@@ -34,7 +35,22 @@ class Query:
 Source = str | Path | Sequence[str | Path] | Query
 
 
-def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
+@dataclass(frozen=True)
+class Block:
+    """Raw rows.
+
+    Attributes:
+        frame: their cells.
+        where: the file they come from.
+        first: how many rows of it come before them.
+    """
+
+    frame: pd.DataFrame
+    where: str
+    first: int
+
+
+def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[Block]:
     """The rows of a source in order, about so many at a time, as raw cells.
 
     Args:
@@ -46,9 +62,13 @@ def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str]
     Raises:
         InputError: there is no such file, it is of another kind, or it cannot be read.
     """
-    if isinstance(source, Query):
-        return _read_query(source, size)
-    return chain.from_iterable(_read_file(path, names, text, size) for path in files_of(source))
+    files = [Path(source.database)] if isinstance(source, Query) else files_of(source)
+    for path in files:
+        frames = _read_query(source, size) if isinstance(source, Query) else _read_file(path, names, text, size)
+        first = 0
+        for frame in frames:
+            yield Block(frame, str(path), first)
+            first += len(frame)
 
 
 def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -64,7 +84,7 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: expected a CSV or Parquet file or a folder of them, found none")
-        inside = sorted(each for each in path.rglob("*") if each.is_file() and _kind(each)) if path.is_dir() else [path]
+        inside = sorted(filter(partial(_is_table, path), path.rglob("*"))) if path.is_dir() else [path]
         if not inside:
             raise InputError(f"{path}: expected a folder of CSV or Parquet files, found none in it")
         found += inside
@@ -77,12 +97,19 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
     return found
 
 
+def _is_table(folder: Path, path: Path) -> bool:
+    """Whether a file in a folder is one of its tables; what begins with a dot or an underscore is another program's."""
+    own = not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    return own and path.is_file() and path.suffix.lower() != ".txt" and _kind(path) is not None
+
+
 def _kind(path: Path) -> str | None:
     """What a file's name says that it is."""
-    suffixes = "".join(path.suffixes[-2:]).lower()
-    if suffixes.endswith(PARQUET):
+    endings = [ending.lower() for ending in path.suffixes if ending.lower() not in COMPRESSED]
+    ending = endings[-1] if endings else ""
+    if ending in PARQUET:
         return "Parquet"
-    return "CSV" if any(ending in suffixes for ending in CSV) else None
+    return "CSV" if ending in CSV else None
 
 
 def _read_file(path: Path, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
@@ -112,6 +139,8 @@ def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:
             return
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             cursor = connection.execute(query.sql)
+            if cursor.description is None:
+                raise InputError(f"{path}: expected a query that gives rows, got {query.sql!r}")
             names = [name for name, *_ in cursor.description]
             while rows := cursor.fetchmany(size):
                 yield pd.DataFrame(rows, columns=names)

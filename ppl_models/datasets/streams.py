@@ -6,6 +6,7 @@ are taken in a random order as well; so a table that is sorted by something shou
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation
 from ppl_models.datasets.schema import Schema
 from ppl_models.datasets.sources import Query, Source, files_of, read_blocks
-from ppl_models.datasets.table import conform
+from ppl_models.datasets.table import conform, text_columns
 from ppl_models.errors import InputError, at_least_one
 
 BATCH, POOLED = 65_536, 8
@@ -47,14 +48,13 @@ class Stream:
         Raises:
             InputError: the source cannot be read, has no rows, or a cell does not fit the schema.
         """
-        wanted = [*self.schema.columns, *([self.schema.label] if self.schema.label else [])]
-        text = [column.name for column in wanted if column.categories and _all_text(column.categories)]
-        names, first = [column.name for column in wanted], 0
-        for frame in read_blocks(self.source, names, text, self.batch_size):
-            if len(frame):
-                yield conform(frame, self.schema, source=f"{_name(self.source)}, rows from {first + 1} on")
-            first += len(frame)
-        if not first:
+        label = [] if self.schema.label is None else [self.schema.label.name]
+        found = False
+        for block in read_blocks(self.source, [*self.schema.names, *label], text_columns(self.schema), self.batch_size):
+            if len(block.frame):
+                found = True
+                yield conform(block.frame, self.schema, source=f"{block.where}, rows from {block.first + 1} on")
+        if not found:
             raise InputError(f"{_name(self.source)}: expected rows, got an empty table")
 
     def batches(self, preparation: Preparation, *, epoch: int = 0) -> Iterator[Dataset]:
@@ -107,15 +107,13 @@ def stream(source: Source, schema: Schema | None = None, *, batch_size: int = BA
     """
     at_least_one(batch_size=batch_size)
     if schema is None:
-        first = next((frame for frame in read_blocks(source, None, (), batch_size) if len(frame)), None)
+        blocks = closing(read_blocks(source, None, (), batch_size))
+        with blocks as each:
+            first = next((block.frame for block in each if len(block.frame)), None)
         if first is None:
             raise InputError(f"{_name(source)}: expected rows, got an empty table")
         schema = infer_schema(first)
     return Stream(source, schema, batch_size, seed)
-
-
-def _all_text(categories: tuple[object, ...]) -> bool:
-    return all(isinstance(category, str) for category in categories)
 
 
 def _name(source: Source) -> str:

@@ -5,9 +5,9 @@ import csv
 import gzip
 import lzma
 import sqlite3
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -53,7 +53,7 @@ def read(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: expected a CSV or Parquet file, found {'a folder' if path.is_dir() else 'none'}")
     with readable(path):
-        frame = _read(path)
+        frame = _read(path, () if schema is None else text_columns(schema))
     if len(frame) == 0:
         raise InputError(f"{path}: expected rows, got an empty table")
     return frame if schema is None else conform(frame, schema, source=str(path))
@@ -77,7 +77,7 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: could not be read: {' '.join(str(problem).split())}") from problem
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, text: Sequence[str]) -> pd.DataFrame:
     """The file as a frame."""
     suffixes = "".join(path.suffixes[-2:]).lower()
     if suffixes.endswith(PARQUET):
@@ -85,7 +85,7 @@ def _read(path: Path) -> pd.DataFrame:
             return connection.execute("select * from read_parquet(?)", [str(path)]).df()
     if not any(ending in suffixes for ending in CSV):
         raise InputError(f"{path}: expected a name ending in .csv or .parquet, got {path.name!r}")
-    (frame,) = csv_blocks(path)
+    (frame,) = csv_blocks(path, text=text)
     return frame
 
 
@@ -104,29 +104,17 @@ def csv_blocks(
         InputError: the file is empty or unreadable, or a row has more or fewer cells than the header.
     """
     separator = "\t" if ".tsv" in "".join(path.suffixes[-2:]).lower() else ","
-    width = _refuse_header(path, separator)
-    missing = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:  # without index_col, pandas would take the first cells of longer rows for an index
-            blocks = pd.read_csv(
-                path,
-                sep=separator,
-                index_col=False,
-                low_memory=False,
-                keep_default_na=False,
-                na_values=MISSING,
-                dtype=dict.fromkeys(text, str),
-                chunksize=size,
-            )
-            with nullcontext([blocks]) if size is None else blocks as each:
-                for block in each:
-                    missing = missing or bool(block.iloc[:, -1].isna().any())
-                    yield block if names is None else block[[name for name in names if name in block]]
-        except pd.errors.ParserWarning:
-            raise InputError(f"{path}: expected {width} cells a row as in the header, got more") from None
-    if missing and path.suffix.lower() in OPENERS:  # pandas fills a shorter row up, and so its last cell is missing
-        _refuse_shorter(path, separator, width)
+    width, checked = _refuse_header(path, separator), path.suffix.lower() not in OPENERS
+    if not checked:
+        _refuse_longer(path, separator, width)
+    table = {"sep": separator, "low_memory": False, "keep_default_na": False, "na_values": MISSING}
+    blocks = pd.read_csv(path, **table, dtype=dict.fromkeys(text, str), chunksize=size)
+    with nullcontext([blocks]) if size is None else blocks as each:
+        for block in each:
+            if not checked and block.iloc[:, -1].isna().any():  # pandas fills shorter rows up
+                _refuse_shorter(path, separator, width)
+                checked = True
+            yield block if names is None else block[[name for name in names if name in block]]
 
 
 def _refuse_header(path: Path, separator: str) -> int:
@@ -146,13 +134,36 @@ def _refuse_header(path: Path, separator: str) -> int:
     return len(header)
 
 
+def _refuse_longer(path: Path, separator: str, width: int) -> None:
+    """Refuse a first row longer than the header, of which pandas would take the first cells for an index."""
+    with closing(_filled(path, separator)) as rows:
+        if any(len(cells) > width for cells in islice(rows, 1, 2)):
+            raise InputError(f"{path}: expected {width} cells a row as in the header, got more")
+
+
 def _refuse_shorter(path: Path, separator: str, width: int) -> None:
-    """Name the first row with fewer cells than the header, by its row from 1; blank lines are no rows."""
-    with OPENERS[path.suffix.lower()](path, "rt", encoding="utf-8-sig", newline="") as lines:
-        filled = (cells for cells in csv.reader(lines, delimiter=separator) if len(cells) > 1 or "".join(cells).strip())
-        for row, cells in enumerate(filled):
+    """Name the first row with fewer cells than the header, by its row from 1."""
+    with closing(_filled(path, separator)) as rows:
+        for row, cells in enumerate(rows):
             if len(cells) < width:
                 raise InputError(f"{path}: row {row}: expected {width} cells as in the header, got {len(cells)}")
+
+
+def _filled(path: Path, separator: str) -> Iterator[list[str]]:
+    """The cells of each row, the header's first; blank lines are no rows."""
+    with OPENERS[path.suffix.lower()](path, "rt", encoding="utf-8-sig", newline="") as lines:
+        for cells in csv.reader(lines, delimiter=separator):
+            if len(cells) > 1 or "".join(cells).strip():
+                yield cells
+
+
+def text_columns(schema: Schema) -> list[str]:
+    """The columns whose categories are all text, so that their cells are text even where they look like numbers."""
+    columns = [*schema.columns, *([schema.label] if schema.label else [])]
+    text = [
+        column for column in columns if column.categories and all(isinstance(each, str) for each in column.categories)
+    ]
+    return [column.name for column in text]
 
 
 def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd.DataFrame:

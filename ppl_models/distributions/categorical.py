@@ -61,6 +61,8 @@ class DirichletCategorical(Conjugate):
         """The log of each cell's share of the concentrations."""
         table = self._table(natural)
         shares = (table / table.sum(-1, keepdim=True)).log()
+        if len(values) < LARGEST_TABLE:
+            return self.statistics(values, observed) @ shares.flatten(-2).mT
         if not bool(observed.all()):
             shares = nn.functional.pad(shares, (0, 1))  # a missing cell is one category more, which costs nothing
             values = torch.where(observed, values, self.categories)

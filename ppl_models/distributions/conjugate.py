@@ -71,12 +71,14 @@ class Conjugate(nn.Module, ABC):
         given: what the columns' probability is conditional on; "" for nothing.
         of_probabilities: whether t(θ) are logarithms of probabilities, of which a point estimate may have some of 0.
         nonnegative: whether T(x) is never negative.
+        footprint: numbers that the predictive density of a cell and class holds at once.
     """
 
     supports: Mapping[str, Constraint]
     given: str = ""
     of_probabilities: bool = False
     nonnegative: bool = False
+    footprint: int = 1
 
     def __init__(self, site: str, columns: tuple[int, ...], prior: Float[Tensor, " natural"]) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ whose guide holds q(x_m | x_o, z) as well, and the step is coordinate ascent's.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -131,13 +132,11 @@ def hidden_cells(values: Float[Tensor, "rows columns"], observed: Bool[Tensor, "
 
 def joined(parts: Sequence[tuple[Hidden, int]]) -> Hidden:
     """The hidden cells of several tables one after another, each with the position of its first row."""
-    patterns = torch.tensor([0, *(len(part.patterns) for part, _ in parts)]).cumsum(0).tolist()
-    return Hidden(
-        torch.cat([part.rows + first for part, first in parts]),
-        torch.cat([part.values for part, _ in parts]),
-        torch.cat([part.patterns for part, _ in parts]),
-        torch.cat([part.pattern + before for (part, _), before in zip(parts, patterns, strict=False)]),
-    )
+    before = accumulate((len(part.patterns) for part, _ in parts[:-1]), initial=0)
+    pattern = torch.cat([part.pattern + first for (part, _), first in zip(parts, before, strict=True)])
+    patterns, place = torch.cat([part.patterns for part, _ in parts]).unique(dim=0, return_inverse=True)
+    rows = torch.cat([part.rows + first for part, first in parts])
+    return Hidden(rows, torch.cat([part.values for part, _ in parts]), patterns, place[pattern])
 
 
 def whiten(

@@ -44,7 +44,7 @@ class NormalWishart(Conjugate):
 
     def __init__(self, site: str, columns: tuple[int, ...], classes: int, *, tied: bool = False) -> None:
         self.size, self.classes, self.tied = len(columns), classes, tied
-        self.members = classes if tied else 1
+        self.members, self.footprint = classes if tied else 1, self.size
         scatter = classes ** (-2 / self.size) / self.members * torch.eye(self.size, dtype=torch.float64)
         prior = torch.cat([scatter.new_tensor([self.COUNT]), scatter.new_zeros(self.size), scatter.flatten()])
         super().__init__(site, columns, prior)

@@ -37,6 +37,7 @@ class NegativeBinomial(Conjugate):
     def __init__(self, site: str, columns: tuple[int, ...]) -> None:
         super().__init__(site, columns, _prior(torch.ones(len(columns), dtype=torch.float64)))
         self.register_buffer("grid", GRID, persistent=False)
+        self.footprint = -(-len(GRID) // len(columns))
 
     def learn(self, values: Tensor, scale: Tensor) -> None:
         """Set the unit of the prior to the columns' training means."""

@@ -32,6 +32,7 @@ class PointMass(Conjugate):
 
     def __init__(self, block: Conjugate, *, flat: bool) -> None:
         super().__init__(block.site, block.columns, torch.zeros_like(block.prior) if flat else block.prior)
+        self.footprint = block.footprint
         self.block, self.flat = block, flat
         self.given, self.nonnegative = block.given, block.nonnegative
 

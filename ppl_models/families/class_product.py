@@ -37,8 +37,8 @@ class ClassProduct(Exact):
         self.classes = classes
         self.labelled = labelled
         self.likelihoods = likelihoods
-        self.cells = classes * len(schema.columns)
         row = ConjugateRow(schema, classes, likelihoods)
+        self.cells = classes * sum(len(block.columns) * block.footprint for block in row)
         self.model = Model(row, weights.over(classes, likelihoods.estimate), labelled=labelled)
         self.guide = Guide(self.model)
         self.given = ", ".join(block.given for block in row if block.given)
@@ -149,10 +149,9 @@ class ClassProduct(Exact):
         responsibilities: Float[Tensor, "restarts rows classes"],
         *,
         previous: Float[Tensor, "restarts classes natural"] | None = None,
-        scale: float = 1.0,
     ) -> Float[Tensor, "restarts classes natural"]:
-        """The prior's natural parameters plus ``scale`` times the sum of the statistics."""
-        return self.model.prior() + scale * sums(self.row, features, responsibilities, previous)
+        """The prior's natural parameters plus the sums of the statistics."""
+        return self.model.prior() + sums(self.row, features, responsibilities, previous)
 
     def posterior(
         self,

@@ -16,6 +16,7 @@ from ppl_models.families.starts import one_hot
 
 BY_ROW = ("statistics", "base", "labels", "told")
 COMPARED = 1024  # rows by which equal statistics are guessed, before all rows are looked at
+SEARCHED = 1000  # statistics, beyond which the search takes longer than what it saves
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Features:
 
     def once(self) -> "Features":
         """The same, with statistics that are equal in all rows held once; each statistic lies along memory."""
-        if self.places is not None or not len(self):
+        if self.places is not None or not len(self) or self.statistics.shape[-1] > SEARCHED:
             return self
         for rows in (COMPARED, None):
             some = self.statistics[:rows].mT.unique(dim=0, return_inverse=True)[1]

@@ -8,6 +8,7 @@ checkpoint or the new one.
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ class Keeper:
         self.path, self.every, self.identity = Path(checkpoint.path), checkpoint.every, dict(identity)
         self.kept: State | None = None
         self.written = time.monotonic()
+        if not self.path.parent.is_dir():
+            raise InputError(f"{self.path}: expected a folder to keep the checkpoint in, found none")
         if not self.path.exists():
             return
         if not checkpoint.resume:
@@ -57,8 +60,7 @@ class Keeper:
         different = next((name for name, value in self.identity.items() if theirs.get(name) != value), None)
         if different is not None:
             raise InputError(
-                f"{self.path}: expected the checkpoint of this fit, got that of one with another {different}: "
-                f"{theirs.get(different)!r}, not {self.identity[different]!r}"
+                f"{self.path}: expected the checkpoint of this fit, got that of one with another {different}"
             )
         self.kept = found["state"]
 
@@ -70,7 +72,10 @@ class Keeper:
         """
         if time.monotonic() - self.written < self.every:
             return
-        write_checkpoint(self.path, {"identity": self.identity, "state": state()})
+        try:
+            write_checkpoint(self.path, {"identity": self.identity, "state": state()})
+        except OSError as problem:  # a full disk must not cost the fit
+            warnings.warn(f"{self.path}: the state could not be kept: {problem}", stacklevel=2)
         self.written = time.monotonic()
 
 
@@ -84,11 +89,15 @@ def write_checkpoint(path: str | Path, state: State) -> None:
     path, tensors = Path(path), {}
     facts = json.dumps(_packed(state, "state", tensors))
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(safetensors.torch.save(tensors, metadata={"state": facts}))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(safetensors.torch.save(tensors, metadata={"state": facts}))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -117,10 +126,10 @@ def read_checkpoint(path: str | Path) -> State:
 
 
 def _packed(value: object, name: str, tensors: dict[str, Tensor]) -> object:
-    """A value as JSON, with its tensors put aside by name."""
+    """A value as JSON, with its tensors put aside by number; the name is for who gave what no file can hold."""
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().cpu().clone().contiguous()
-        return {"tensor": name}
+        tensors[str(len(tensors))] = value.detach().cpu().clone().contiguous()
+        return {"tensor": str(len(tensors) - 1)}
     if isinstance(value, Mapping):
         return {"dict": [[key, _packed(each, f"{name}.{key}", tensors)] for key, each in value.items()]}
     if isinstance(value, list | tuple):

@@ -1,10 +1,11 @@
 """``fit``: one call for every family, and what it returns."""
 
+import hashlib
 import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 
 import numpy as np
 import pandas as pd
@@ -181,17 +182,37 @@ def _identity(
     family: Family, train: Dataset, validation: Dataset | None, *, method: NaturalGradient | Gradient, seed: int
 ) -> dict[str, str]:
     """What tells a fit from any other, by name."""
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in family.state_dict().items()]
     return {
         "family": type(family).__name__,
         "schema": str(family.schema),
-        "network": f"{family} {shapes}",
+        "training table": _told_apart(train),
+        "validation table": "none" if validation is None else _told_apart(validation),
+        "settings": _settings(family),
         "method": str(method),
         "seed": str(seed),
-        "training table": f"{train.checksum} {train.total_weight}",
-        "validation table": "none" if validation is None else validation.checksum,
         "device": train.values.device.type,
     }
+
+
+def _settings(family: Family) -> str:
+    """What a family was made with, as far as a fit depends on it: plain attributes, buffers, and shapes."""
+    plain = [
+        (name, sorted((key, str(value)) for key, value in vars(part).items() if _is_setting(key, value)))
+        for name, part in family.named_modules()
+    ]
+    buffers = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in family.buffers()))
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in family.named_parameters()]
+    return hashlib.sha256(f"{family} {plain} {shapes} {buffers.hexdigest()}".encode()).hexdigest()
+
+
+def _is_setting(name: str, value: object) -> bool:
+    return name != "training" and (isinstance(value, str | int | float | tuple) or is_dataclass(value))
+
+
+def _told_apart(rows: Dataset) -> str:
+    """What is the same for the same rows alone, labels, weights and preparation included."""
+    parts = (rows.labels, rows.weights, rows.loc, rows.scale)
+    return hashlib.sha256(rows.checksum.encode() + b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
 
 
 def _natural(

@@ -9,9 +9,10 @@ Many starts are run for a few passes, and the best of them to the end (Biernacki
 https://doi.org/10.1016/S0167-9473(02)00163-9), by the accelerated steps of ``passes.py``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -139,7 +140,7 @@ def ascend(
             keep(None, group)
             natural = natural.to(rows.base.device)
             if method.batch_size is not None and method.batch_size < len(rows.open):
-                natural = _in_batches(rows.shuffled(seed=seed), natural, order=_batches(len(rows.open), method, seed))
+                natural = _in_batches(rows, natural, method=method, seed=seed)
             way = Way.begin(rows, natural)
         else:
             way = Way.restored(kept["way"], rows.base.device)
@@ -264,19 +265,14 @@ def _fault(family: ClassProduct, natural: Float[Tensor, "classes natural"]) -> F
     return Fault("weights", None)
 
 
-def _in_batches(rows: Rows, natural: Tensor, *, order: Iterator[slice]) -> Tensor:
-    """Robbins-Monro steps on batches, on the sums that q(θ) is settled from."""
-    total = None
-    for step, batch in enumerate(order):
-        target, rate = rows.step(natural, batch), (step + DELAY) ** -FORGETTING
-        total = target if total is None else (1 - rate) * total + rate * target
-        natural = rows.family.settle(total, natural)
+def _in_batches(rows: Rows, natural: Tensor, *, method: NaturalGradient, seed: int) -> Tensor:
+    """Robbins-Monro steps on batches of equal size, on the sums that q(θ) is settled from."""
+    total, number = None, -(-len(rows.open) // method.batch_size)
+    ends = [len(rows.open) * batch // number for batch in range(number + 1)]
+    for epoch in range(method.epochs):
+        shuffled = rows.shuffled(seed=seed + epoch)
+        for batch, (first, last) in enumerate(pairwise(ends)):
+            target, rate = shuffled.step(natural, slice(first, last)), (epoch * number + batch + DELAY) ** -FORGETTING
+            total = target if total is None else (1 - rate) * total + rate * target
+            natural = rows.family.settle(total, natural)
     return natural
-
-
-def _batches(rows: int, method: NaturalGradient, seed: int) -> Iterator[slice]:
-    """Batches of rows that stand in no order, in a new order every pass."""
-    generator = torch.Generator().manual_seed(seed)
-    batches = [slice(first, first + method.batch_size) for first in range(0, rows, method.batch_size)]
-    for _ in range(method.epochs):
-        yield from (batches[index] for index in torch.randperm(len(batches), generator=generator).tolist())

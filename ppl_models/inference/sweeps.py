@@ -17,7 +17,7 @@ from ppl_models.families import ClassProduct, Features
 from ppl_models.inference.chunks import chunks_of
 
 CELLS_AT_ONCE = 2**17  # joint densities of a block
-STATISTICS_AT_ONCE = 2**18
+STATISTICS_AT_ONCE, FEWEST_ROWS = 2**18, 2**10
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ class Rows:
     @classmethod
     def of(cls, family: ClassProduct, train: Dataset) -> "Rows":
         """All rows of a table, whose statistics are not in memory at once where every class is certain."""
-        parts = [cls._of_part(family, part) for part in chunks_of(train, STATISTICS_AT_ONCE // family.width)]
+        if family.exchangeable(train):
+            return cls.among(family, family.features(train).once())
+        size = max(STATISTICS_AT_ONCE // family.width, FEWEST_ROWS)
+        parts = [cls._of_part(family, part) for part in chunks_of(train, size)]
         settled, base, weight = (sum(getattr(part, name) for part in parts) for name in ("settled", "base", "weight"))
         return cls(family, Features.joined([part.open for part in parts]).once(), settled, base, weight)
 
