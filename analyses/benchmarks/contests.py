@@ -1,6 +1,6 @@
 """How long each of several ways takes to be as good as any of them: alternating in one process, CPU and wall."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, process_time
@@ -8,6 +8,7 @@ from time import perf_counter, process_time
 import numpy as np
 import pandas as pd
 
+NEAR = 1.2  # budgets this factor apart are not told apart
 WITHIN = 0.001  # nats a row of the best that any reaches
 REPEATS = 5
 
@@ -19,13 +20,15 @@ class Contender:
     Attributes:
         run: fits by so many passes or steps, and returns what ``quality`` judges.
         quality: of what came of it, nats a row, higher is better; its time is not counted.
-        budgets: passes or steps to try, from the least on.
+        least: passes or steps that are too few.
+        most: passes or steps that are enough, if any are.
         warm: what is done once before, such as to compile; its CPU seconds are shown apart.
     """
 
     run: Callable[[int], object]
     quality: Callable[[object], float]
-    budgets: Sequence[int]
+    least: int
+    most: int
     warm: Callable[[], object] = lambda: None
 
 
@@ -46,7 +49,10 @@ def timed(work: Callable[[], object]) -> Timed:
 
 
 def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> pd.DataFrame:
-    """Give each the least budget by which it is within 0.001 nats a row of the best, and time all in turn.
+    """Give each the least budget by which it is within 0.001 nats a row of the best of all, and time all in turn.
+
+    The least budget is found by halving, to a fifth. One that never comes so near is timed by its largest budget, and
+    has no ratio.
 
     Args:
         contenders: by name; the first is the one that the others are compared with.
@@ -58,17 +64,18 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
         median with what was done once counted.
     """
     warm = {name: timed(one.warm).cpu for name, one in contenders.items()}
-    tried = {name: _ladder(one) for name, one in contenders.items()}
-    best = max(quality for line in tried.values() for quality in line.values())
-    budgets = {name: _least(line, best) for name, line in tried.items()}
+    reached = {name: one.quality(one.run(one.most)) for name, one in contenders.items()}
+    best = max(reached.values())
+    found = {name: _least(one, reached[name], best) for name, one in contenders.items()}
+    budgets = {name: budget for name, (budget, _) in found.items()}
     rounds = [
         {name: timed(partial(one.run, budgets[name])) for name, one in contenders.items()} for _ in range(repeats)
     ]
     cpu = pd.DataFrame([{name: each.cpu for name, each in one.items()} for one in rounds])
     wall = pd.DataFrame([{name: each.wall for name, each in one.items()} for one in rounds])
     ratio = cpu.iloc[:, [0]].to_numpy() / cpu
-    quality = pd.Series({name: tried[name][budget] for name, budget in budgets.items()})
-    once = pd.Series(warm)
+    quality, once = pd.Series({name: value for name, (_, value) in found.items()}), pd.Series(warm)
+    ratio = ratio.where(quality >= best - WITHIN)
     return pd.DataFrame(
         {
             "budget": pd.Series(budgets),
@@ -80,19 +87,24 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
             "ratio": ratio.median(),
             "ratio_least": ratio.min(),
             "ratio_most": ratio.max(),
-            "ratio_with_once": (cpu.iloc[:, 0].median() + once.iloc[0]) / (cpu.median() + once),
+            "ratio_with_once": ((cpu.iloc[:, 0].median() + once.iloc[0]) / (cpu.median() + once)).where(
+                ratio.notna().all()
+            ),
         }
     ).rename_axis("contender")
 
 
-def _ladder(contender: Contender) -> dict[int, float]:
-    """The quality by each budget."""
-    return {budget: contender.quality(contender.run(budget)) for budget in contender.budgets}
-
-
-def _least(line: Mapping[int, float], best: float) -> int:
-    """The least budget that is good enough, or the largest."""
-    return next((budget for budget, quality in line.items() if quality >= best - WITHIN), max(line))
+def _least(contender: Contender, reached: float, best: float) -> tuple[int, float]:
+    """The least budget that is good enough, to a fifth, and what it comes to; the most if that is not."""
+    low, high, quality = contender.least, contender.most, reached
+    while reached >= best - WITHIN and high > NEAR * low:
+        middle = round((low * high) ** 0.5)
+        found = contender.quality(contender.run(middle))
+        if found >= best - WITHIN:
+            high, quality = middle, found
+        else:
+            low = middle
+    return high, quality
 
 
 def hard_table(rows: int, columns: int, components: int, *, seed: int) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """What do fitting and scoring naive Bayes cost beside scikit-learn's? 1,000,000 x 20 and five classes, one thread.
 
-Both begin with arrays of numbers. scikit-learn's score is the log of the summed joint, which is our log density but for
-the prior; ours integrates the parameters out, by Student's t for real columns.
+Ours begins with prepared rows, scikit-learn's with arrays, which it checks; what preparing costs is printed apart.
+scikit-learn's score is the log of the summed joint, which is our log density but for the prior; ours integrates the
+parameters out, by Student's t for real columns.
 """
 
 from functools import partial
@@ -53,7 +54,8 @@ def main(*, seed: Seed = 0, quick: Quick = False) -> None:
     """Print CPU seconds of both, and the ratio."""
     label, by_kind = tables(ROWS // 100 if quick else ROWS, seed=seed)
     for kind, table in by_kind.items():
-        rows = prepared(label, table, kind)
+        made = timed(partial(prepared, label, table, kind))
+        rows = made.found
         with threadpool_limits(1):
             pair = partial(ours, rows), partial(theirs, label, table, kind)
             rounds = [tuple(timed(one) for one in pair) for _ in range(REPEATS + 1)]
@@ -61,7 +63,9 @@ def main(*, seed: Seed = 0, quick: Quick = False) -> None:
         wall = np.array([[one.wall for one in each] for each in rounds[1:]])
         line = {"ours_cpu_s": cpu[:, 0], "theirs_cpu_s": cpu[:, 1], "ratio": cpu[:, 0] / cpu[:, 1]}
         line |= {"wall_ratio": wall[:, 0] / wall[:, 1]}
-        print(f"{kind}: {len(rows)} x {COLUMNS}; nats a row {rounds[0][0].found:.4f}, {rounds[0][1].found:.4f}")
+        print(
+            f"{kind}: {len(rows)} x {COLUMNS}; nats a row {rounds[0][0].found:.4f}, {rounds[0][1].found:.4f}; prepared in {made.cpu:.2f} s"
+        )
         print(pd.DataFrame(line).agg(["median", "min", "max"]).round(3).to_string(), flush=True)
 
 
