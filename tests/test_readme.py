@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 import ppl_models
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE, CLASSICAL, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLE, CLASSICAL, STREAMED, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,17 @@ def test_the_second_example_prints_the_number_beside_it(capsys):
     exec(CLASSICAL, {"ppl": ppl_models})
     stated = re.search(r"# (-[0-9.]+):", CLASSICAL)[1]
     assert round(float(capsys.readouterr().out), 2) == float(stated)
+
+
+def test_the_third_example_learns_from_a_file_what_a_fit_learns_from_its_table(tmp_path, monkeypatch):
+    table = ppl_models.load("wine")
+    names = {"ppl": ppl_models, "schema": table.schema}
+    table.frame.to_csv(tmp_path / "customers.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    exec(STREAMED, names)
+    rows = ppl_models.prepare(table.frame, table.schema)(table.frame)
+    found = ppl_models.fit(ppl_models.NaiveBayes(table.schema), rows, seed=0).family
+    torch.testing.assert_close(names["model"].guide.natural(), found.guide.natural(), rtol=1e-9, atol=1e-9)
 
 
 def test_the_readme_shows_the_picture_that_the_example_makes(outcome):

@@ -1,5 +1,6 @@
 """How long each of several ways takes to be as good as any of them: alternating in one process, CPU and wall."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,8 +52,8 @@ def timed(work: Callable[[], object]) -> Timed:
 def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> pd.DataFrame:
     """Give each the least budget by which it is within 0.001 nats a row of the best of all, and time all in turn.
 
-    The least budget is found by halving, to a fifth. One that never comes so near is timed by its largest budget, and
-    has no ratio.
+    The least budget is found by halving, to a fifth. One that never comes so near is timed by its largest budget: the
+    ratio to it is an upper bound, and there is none if the first one never does.
 
     Args:
         contenders: by name; the first is the one that the others are compared with.
@@ -75,7 +76,8 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
     wall = pd.DataFrame([{name: each.wall for name, each in one.items()} for one in rounds])
     ratio = cpu.iloc[:, [0]].to_numpy() / cpu
     quality, once = pd.Series({name: value for name, (_, value) in found.items()}), pd.Series(warm)
-    ratio = ratio.where(quality >= best - WITHIN)
+    near = quality >= best - WITHIN
+    ratio = ratio if near.iloc[0] else ratio * math.nan
     return pd.DataFrame(
         {
             "budget": pd.Series(budgets),
@@ -87,9 +89,8 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
             "ratio": ratio.median(),
             "ratio_least": ratio.min(),
             "ratio_most": ratio.max(),
-            "ratio_with_once": ((cpu.iloc[:, 0].median() + once.iloc[0]) / (cpu.median() + once)).where(
-                ratio.notna().all()
-            ),
+            "ratio_with_once": ratio.median() * cpu.median() / (cpu.median() + once),
+            "near": near,
         }
     ).rename_axis("contender")
 

@@ -63,9 +63,8 @@ def main(*, seed: Seed = 0, quick: Quick = False) -> None:
         wall = np.array([[one.wall for one in each] for each in rounds[1:]])
         line = {"ours_cpu_s": cpu[:, 0], "theirs_cpu_s": cpu[:, 1], "ratio": cpu[:, 0] / cpu[:, 1]}
         line |= {"wall_ratio": wall[:, 0] / wall[:, 1]}
-        print(
-            f"{kind}: {len(rows)} x {COLUMNS}; nats a row {rounds[0][0].found:.4f}, {rounds[0][1].found:.4f}; prepared in {made.cpu:.2f} s"
-        )
+        nats = f"nats a row {rounds[0][0].found:.4f}, {rounds[0][1].found:.4f}"
+        print(f"{kind}: {len(rows)} x {COLUMNS}; {nats}; prepared in {made.cpu:.2f} CPU seconds")
         print(pd.DataFrame(line).agg(["median", "min", "max"]).round(3).to_string(), flush=True)
 
 

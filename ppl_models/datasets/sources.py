@@ -120,9 +120,9 @@ def _read_file(path: Path, names: Sequence[str] | None, text: Sequence[str], siz
             return
         with duckdb.connect() as connection:
             found = connection.execute("describe from read_parquet(?)", [str(path)]).fetchall()
-            there = [name for name, *_ in found if names is None or name in names]
-            wanted = ", ".join(f'"{name.replace(QUOTE, 2 * QUOTE)}"' for name in there) or "1 as nothing"
-            yield from _chunks(connection, f"select {wanted} from read_parquet(?)", [str(path)], size)
+        there = [name for name, *_ in found if names is None or name in names]
+        wanted = ", ".join(f'"{name.replace(QUOTE, 2 * QUOTE)}"' for name in there) or "1 as nothing"
+        yield from _answer(":memory:", f"select {wanted} from read_parquet(?)", [str(path)], size)
 
 
 def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:
@@ -134,8 +134,7 @@ def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:
         with path.open("rb") as file:
             sqlite = file.read(len(SQLITE)) == SQLITE
         if not sqlite:
-            with duckdb.connect(str(path), read_only=True) as connection:
-                yield from _chunks(connection, query.sql, [], size)
+            yield from _answer(str(path), query.sql, [], size)
             return
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             cursor = connection.execute(query.sql)
@@ -146,11 +145,10 @@ def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:
                 yield pd.DataFrame(rows, columns=names)
 
 
-def _chunks(
-    connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[str], size: int
-) -> Iterator[pd.DataFrame]:
+def _answer(database: str, sql: str, values: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
     """What DuckDB answers, in its own order."""
-    connection.execute("set threads = 1")
-    answer = connection.execute(sql, values)
-    while len(frame := answer.fetch_df_chunk(max(size // VECTOR, 1))):
-        yield frame
+    with duckdb.connect(database, read_only=database != ":memory:") as connection:
+        connection.execute("set threads = 1")
+        answer = connection.execute(sql, values)
+        while len(frame := answer.fetch_df_chunk(max(size // VECTOR, 1))):
+            yield frame
