@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 from cases import build
+from scripts import analysis
 
 from ppl_models.datasets import load, prepare
 from ppl_models.distributions import WeightsPrior
 from ppl_models.distributions.seeding import seeded
 from ppl_models.errors import InputError
+from ppl_models.evaluation import storage
 from ppl_models.families import VAE, GaussianMixture, Mixture, NaiveBayes
 from ppl_models.inference import Checkpoint, Gradient, NaturalGradient, Objective, checkpoints, fit
 from ppl_models.inference.checkpoints import read_checkpoint, write_checkpoint
@@ -161,7 +163,7 @@ def test_a_full_disk_does_not_cost_the_fit(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", refuse)
+    monkeypatch.setattr(storage.os, "fsync", refuse)
     with pytest.warns(UserWarning, match="the state could not be kept: .*No space left"):
         _, state = ended("VAE", tmp_path / "fit.safetensors")
     assert all(torch.equal(value, state[name]) for name, value in ended("VAE")[1].items())
@@ -191,19 +193,12 @@ def test_what_no_checkpoint_can_hold_is_refused_before_anything_is_written(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def write_for_ever(path) -> None:
-    """Write states one after another, each all of one number."""
-    for number in range(10**9):
-        write_checkpoint(path, {"all": torch.full((50_000,), number), "number": number})
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a fork")
 def test_a_killed_writer_never_leaves_an_unreadable_file(tmp_path):
-    path = tmp_path / "state"
+    path, work, numbers = tmp_path / "state", analysis("benchmarks/kills").write_for_ever, set()
     write_checkpoint(path, {"all": torch.zeros(50_000), "number": 0})
-    numbers = set()
     for attempt in range(40):
-        writer = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(path,))
+        writer = multiprocessing.get_context("fork").Process(target=work, args=(path,))
         writer.start()
         time.sleep(0.001 * (attempt % 20))
         os.kill(writer.pid, signal.SIGKILL)

@@ -87,6 +87,11 @@ class Schema:
         return tuple(column.name for column in self.columns)
 
     @property
+    def described(self) -> tuple[Column, ...]:
+        """The modelled columns, and the label after them if there is one."""
+        return self.columns if self.label is None else (*self.columns, self.label)
+
+    @property
     def kinds(self) -> dict[str, str]:
         """The kind of each modelled column, by name."""
         return {column.name: column.kind for column in self.columns}

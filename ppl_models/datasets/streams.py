@@ -48,9 +48,8 @@ class Stream:
         Raises:
             InputError: the source cannot be read, has no rows, or a cell does not fit the schema.
         """
-        label = [] if self.schema.label is None else [self.schema.label.name]
-        found = False
-        for block in read_blocks(self.source, [*self.schema.names, *label], text_columns(self.schema), self.batch_size):
+        names, found = [column.name for column in self.schema.described], False
+        for block in read_blocks(self.source, names, text_columns(self.schema), self.batch_size):
             if len(block.frame):
                 found = True
                 yield conform(block.frame, self.schema, source=f"{block.where}, rows from {block.first + 1} on")

@@ -159,9 +159,10 @@ def _filled(path: Path, separator: str) -> Iterator[list[str]]:
 
 def text_columns(schema: Schema) -> list[str]:
     """The columns whose categories are all text, so that their cells are text even where they look like numbers."""
-    columns = [*schema.columns, *([schema.label] if schema.label else [])]
     text = [
-        column for column in columns if column.categories and all(isinstance(each, str) for each in column.categories)
+        column
+        for column in schema.described
+        if column.categories and all(isinstance(category, str) for category in column.categories)
     ]
     return [column.name for column in text]
 
@@ -192,7 +193,7 @@ def conform(frame: pd.DataFrame, schema: Schema, *, source: str = "table") -> pd
     missing = [name for name in schema.names if name not in frame.columns]
     if missing:
         raise InputError(f"{source}: no column {missing[0]!r}; the columns are {', '.join(map(str, frame.columns))}")
-    wanted = [*schema.columns, *([schema.label] if schema.label and schema.label.name in frame else [])]
+    wanted = [column for column in schema.described if column.name in frame]  # all but the label are there
     return pd.DataFrame({column.name: _cells(frame[column.name], column, source) for column in wanted}, frame.index)
 
 

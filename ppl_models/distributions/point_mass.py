@@ -32,9 +32,8 @@ class PointMass(Conjugate):
 
     def __init__(self, block: Conjugate, *, flat: bool) -> None:
         super().__init__(block.site, block.columns, torch.zeros_like(block.prior) if flat else block.prior)
-        self.footprint = block.footprint
         self.block, self.flat = block, flat
-        self.given, self.nonnegative = block.given, block.nonnegative
+        self.given, self.nonnegative, self.footprint = block.given, block.nonnegative, block.footprint
 
     def learn(self, values: Tensor, scale: Tensor) -> None:
         """Let the prior take its unit."""

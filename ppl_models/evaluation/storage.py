@@ -1,13 +1,41 @@
 """Densities on disk: arrays and plain facts in one file, without pickle, so that long runs are resumed and compared."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ppl_models.errors import InputError
 from ppl_models.evaluation.comparison import Density
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes its place once it is written and on the disk, and not if anything went wrong.
+
+    Args:
+        path: the place; a file there is replaced.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except Exception:
+        unfinished.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def save_density(density: Density, path: str | Path) -> None:
@@ -21,10 +49,8 @@ def save_density(density: Density, path: str | Path) -> None:
     whole = {field.name: getattr(density, field.name) for field in fields(density)}
     arrays = {name: value for name, value in whole.items() if isinstance(value, np.ndarray)}
     facts = {name: value for name, value in whole.items() if name not in arrays}
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(file, facts=json.dumps(facts), **arrays)
-    unfinished.replace(path)
 
 
 def load_density(path: str | Path) -> Density:

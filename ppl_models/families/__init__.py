@@ -5,7 +5,7 @@ from ppl_models.families.class_product import ClassProduct
 from ppl_models.families.conditional_vae import ConditionalVAE
 from ppl_models.families.contractive_autoencoder import ContractiveAutoencoder
 from ppl_models.families.family import Amortised, Draws, Exact, Family, Latent, Weighed
-from ppl_models.families.features import Features, log_joint_at
+from ppl_models.families.features import Features, sums
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
 from ppl_models.families.hierarchical_vae import HierarchicalVAE
 from ppl_models.families.labelled_vae import LabelledVAE
@@ -33,6 +33,6 @@ __all__ = [
     "NaiveBayes",
     "SemiSupervisedVAE",
     "Weighed",
-    "log_joint_at",
     "one_hot",
+    "sums",
 ]

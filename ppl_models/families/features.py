@@ -124,7 +124,11 @@ def expected_log_joint(
     row: ConjugateRow, weights: Weights, features: Features, natural: Float[Tensor, "*restarts classes natural"]
 ) -> Float[Tensor, "*restarts rows classes"]:
     """E_q[log p(x, z = k | θ, weights)] of each row, missing cells integrated out, nats in prepared units."""
-    return log_joint_at(row.expected(natural[..., :-1]), weights.expected(natural[..., -1]), row, features)
+    everything = coefficients(row, weights, natural)
+    joint, parts = features.statistics @ features.fold(everything).mT + features.base[:, None], _parts(row, everything)
+    for index, hidden in features.hidden.items():
+        joint = joint.index_add(-2, hidden.rows, hidden.evidence(parts[index]))
+    return joint
 
 
 def coefficients(
@@ -145,7 +149,7 @@ def sweep(
     Returns:
         Σ weight · log Σ_k exp E_q[log p(x, z = k)], nats in prepared units, and Σ weight · responsibility · E[T(x)].
     """
-    (runs, classes, _), parts = coefficients.shape, coefficients.split([*row.sizes, 1], -1)
+    (runs, classes, _), parts = coefficients.shape, _parts(row, coefficients)
     each = features.fold(coefficients).transpose(0, 1).flatten(0, 1)
     joint = (each @ features.statistics.mT).view(classes, runs, -1)
     for index, hidden in features.hidden.items():
@@ -157,27 +161,7 @@ def sweep(
     local = ((highest + total.log()) * features.weights).sum(-1)
     weighted = joint.mul_(features.weights / total)
     found = features.unfold((weighted.flatten(0, 1) @ features.statistics).view(classes, runs, -1).transpose(0, 1))
-    if not features.hidden:
-        return local, found
-    sums = list(found.split([*row.sizes, 1], -1))
-    for index, hidden in features.hidden.items():
-        sums[index] = sums[index] + hidden.completion(parts[index], weighted[..., hidden.rows].permute(1, 2, 0))
-    return local, torch.cat(sums, -1)
-
-
-def log_joint_at(
-    encoded: Float[Tensor, "*batch classes theta"],
-    log_weights: Float[Tensor, "*batch classes"],
-    row: ConjugateRow,
-    features: Features,
-) -> Float[Tensor, "*batch rows classes"]:
-    """log p(x, z = k | θ, weights) of each row from t(θ), or its expectation, nats in prepared units."""
-    everything = torch.cat([encoded, log_weights[..., None]], -1)
-    joint = features.statistics @ features.fold(everything).mT + features.base[:, None]
-    parts = encoded.split(row.sizes, -1)
-    for index, hidden in features.hidden.items():
-        joint = joint.index_add(-2, hidden.rows, hidden.evidence(parts[index]))
-    return joint
+    return local, _completed(row, features, found, coefficients, weighted.permute(1, 2, 0))
 
 
 def sums(
@@ -191,8 +175,26 @@ def sums(
     total = features.unfold(weighted.mT @ features.statistics)
     if natural is None or not features.hidden:
         return total
-    parts = list(total.split([*row.sizes, 1], -1))
-    expected = row.expected(natural[..., :-1]).split(row.sizes, -1)
+    return _completed(row, features, total, row.expected(natural[..., :-1]), weighted)
+
+
+def _completed(
+    row: ConjugateRow,
+    features: Features,
+    total: Tensor,
+    expected: Tensor,
+    weighted: Float[Tensor, "*runs rows classes"],
+) -> Float[Tensor, "*runs classes natural"]:
+    """Sums of the statistics with what the missing cells add to them, by the coefficients of the statistics."""
+    if not features.hidden:
+        return total
+    sums, parts = list(_parts(row, total)), _parts(row, expected)
     for index, hidden in features.hidden.items():
-        parts[index] = parts[index] + hidden.completion(expected[index], weighted[..., hidden.rows, :])
-    return torch.cat(parts, -1)
+        sums[index] = sums[index] + hidden.completion(parts[index], weighted[..., hidden.rows, :])
+    return torch.cat(sums, -1)
+
+
+def _parts(row: ConjugateRow, numbers: Float[Tensor, "*batch natural"]) -> tuple[Tensor, ...]:
+    """Each block's numbers, and the weights' if they stand behind them."""
+    rest = numbers.shape[-1] - sum(row.sizes)
+    return numbers.split([*row.sizes, rest], -1)

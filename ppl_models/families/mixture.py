@@ -89,7 +89,7 @@ class Model(nn.Module):
                 pyro.sample("label", dist.Categorical(weights), obs=labels.clamp(min=0))
             for block, theta in zip(self.row, thetas, strict=True):
                 values, observed = block.cells(batch)
-                if bool((block.unit != 1).any()):
+                if block.in_other_units:
                     pyro.factor(f"{block.site}.unit", block.log_slope(observed))
                 cells = block.likelihood(theta, member)
                 if not cells.event_shape:

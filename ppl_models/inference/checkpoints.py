@@ -6,7 +6,6 @@ checkpoint or the new one.
 """
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ppl_models.errors import InputError
+from ppl_models.evaluation.storage import whole_file
 
 PLAIN = (str, int, float, bool, type(None))
 State = Mapping[str, object]
@@ -86,23 +86,10 @@ def write_checkpoint(path: str | Path, state: State) -> None:
         path: the file, replaced if it exists.
         state: dicts, lists and tuples of tensors and plain values.
     """
-    path, tensors = Path(path), {}
+    tensors: dict[str, Tensor] = {}
     facts = json.dumps(_packed(state, "state", tensors))
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(safetensors.torch.save(tensors, metadata={"state": facts}))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with whole_file(Path(path)) as file:
+        file.write(safetensors.torch.save(tensors, metadata={"state": facts}))
 
 
 def read_checkpoint(path: str | Path) -> State:

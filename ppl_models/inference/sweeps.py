@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
-from ppl_models.families import ClassProduct, Features
+from ppl_models.families import ClassProduct, Features, sums
 from ppl_models.inference.chunks import chunks_of
 
 CELLS_AT_ONCE = 2**17  # joint densities of a block
@@ -67,7 +67,7 @@ class Rows:
         if not bool(certain.any()):
             return cls(family, features, family.model.prior().new_zeros(()), base, weight)
         known, rest = (features[which.nonzero()[:, 0]] for which in (certain, ~certain))
-        return cls(family, rest, _told_sums(known), base, weight)
+        return cls(family, rest, _told_sums(family, known), base, weight)
 
     def of_runs(self, some: Int[Tensor, " kept"]) -> "Rows":
         """The same rows for some of the runs."""
@@ -78,7 +78,7 @@ class Rows:
 
     def told(self) -> Float[Tensor, "classes natural"]:
         """The prior's natural parameters and the sums of statistics of the rows of known class, their cells alone."""
-        return self.family.model.prior() + self.settled + _told_sums(self.open)
+        return self.family.model.prior() + self.settled + _told_sums(self.family, self.open)
 
     def shuffled(self, *, seed: int) -> "Rows":
         """The same rows, those of open class in another order."""
@@ -112,7 +112,7 @@ class Rows:
             yield self.open[first : first + size]
 
 
-def _told_sums(known: Features) -> Float[Tensor, "*runs classes natural"]:
-    """Σ weight · T(x) of each class's rows."""
-    told = known.told if known.told.shape[-1] > 1 else torch.ones_like(known.told)
-    return known.unfold((told * known.weights[..., None]).mT @ known.statistics)
+def _told_sums(family: ClassProduct, known: Features) -> Float[Tensor, "*runs classes natural"]:
+    """Σ weight · T(x) of each class's rows; all rows are of the only class, where there is one."""
+    told = known.told if family.classes > 1 else torch.ones_like(known.told)
+    return sums(family.row, known, told.expand(*known.weights.shape[:-1], *told.shape), None)
