@@ -1,9 +1,6 @@
 """A fit that is broken off and gone on with ends bit for bit where an unbroken one does; no file is half-written."""
 
-import multiprocessing
 import os
-import signal
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -195,15 +192,12 @@ def test_what_no_checkpoint_can_hold_is_refused_before_anything_is_written(tmp_p
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is killed in a fork")
 def test_a_killed_writer_never_leaves_an_unreadable_file(tmp_path):
-    path, work, numbers = tmp_path / "state", analysis("benchmarks/kills").write_for_ever, set()
+    path, kills, numbers, delay = tmp_path / "state", analysis("benchmarks/kills"), set(), 0.02
     write_checkpoint(path, {"all": torch.zeros(50_000), "number": 0})
     for attempt in range(40):
-        writer = multiprocessing.get_context("fork").Process(target=work, args=(path,))
-        writer.start()
-        time.sleep(0.001 * (attempt % 20))
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
+        kills.killed(kills.write_for_ever, path, after=delay * attempt / 40)
         found = read_checkpoint(path)
         assert bool((found["all"] == found["number"]).all())
         numbers.add(found["number"])
+        delay = delay if len(numbers) > 1 else 1.2 * delay
     assert len(numbers) > 1

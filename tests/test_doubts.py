@@ -174,7 +174,9 @@ def test_a_fit_without_validation_rows_is_told_to_rise_still():
 def test_a_best_restart_that_stands_alone_is_told():
     schema, rows = spending()
     found = fit(GaussianMixture(schema, components=2), rows, seed=0)
-    restarts = pd.DataFrame({"restart": range(3), "elbo": [-3.0, -2.0, -math.inf], "end": "converged"})
+    restarts = pd.DataFrame(
+        {"restart": range(3), "elbo": [-3.0, -2.0, -math.inf], "end": "converged", "same_as": range(3)}
+    )
     alone = dataclasses.replace(found, restarts=restarts)
     (told,) = fit_doubts(alone)
     assert told.startswith("the best of 3 restarts stands alone, 1.00 nats a row ahead of the next")
@@ -186,7 +188,7 @@ def test_a_best_restart_that_stands_alone_is_told():
 def test_restarts_that_broke_are_none_of_those_that_found_the_best():
     schema, rows = spending()
     found = fit(GaussianMixture(schema, components=2), rows, seed=0)
-    restarts = pd.DataFrame({"restart": range(3), "elbo": [-3.0, -2.0, -1.0]})
+    restarts = pd.DataFrame({"restart": range(3), "elbo": [-3.0, -2.0, -1.0], "same_as": range(3)})
     ends = ["converged", "converged", "not a number at site 'real', component 1"]
     line = fit_table({"a": dataclasses.replace(found, restarts=restarts.assign(end=ends))}).loc["a"]
     assert (line["best_found"], line["ahead"]) == (1, 1.0)

@@ -58,6 +58,7 @@ def come_through(kind: str, path: Path, answer: Path) -> None:
 
 def write_for_ever(path: Path) -> None:
     """Write one state after another, each all of one number."""
+    torch.set_num_threads(1)  # the parent's threads did not come along
     for number in range(10**9):
         write_checkpoint(path, {"all": torch.full((NUMBERS,), number), "number": number})
 

@@ -78,8 +78,14 @@ class Features:
                 break
         return replace(self, statistics=held, places=some)
 
+    def cast(self, dtype: torch.dtype) -> "Features":
+        """The same in another precision."""
+        numbers = ("statistics", "base", "told", "weights")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in numbers})
+
     def fold(self, coefficients: Float[Tensor, "*batch natural"]) -> Float[Tensor, "*batch held"]:
         """Coefficients of the statistics as those of the ones held."""
+        coefficients = coefficients.to(self.statistics.dtype)
         if self.places is None:
             return coefficients
         held = coefficients.new_zeros(*coefficients.shape[:-1], self.statistics.shape[-1])
@@ -161,7 +167,8 @@ def sweep(
     local = ((highest + total.log()) * features.weights).sum(-1)
     weighted = joint.mul_(features.weights / total)
     found = features.unfold((weighted.flatten(0, 1) @ features.statistics).view(classes, runs, -1).transpose(0, 1))
-    return local, _completed(row, features, found, coefficients, weighted.permute(1, 2, 0))
+    found = _completed(row, features, found.to(coefficients), coefficients, weighted.permute(1, 2, 0))
+    return local.to(coefficients), found
 
 
 def sums(

@@ -22,7 +22,8 @@ from ppl_models.datasets import Dataset
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import align
 from ppl_models.families import ClassProduct, Family, Features
-from ppl_models.inference.natural import NaturalGradient, Way, converge
+from ppl_models.inference.convergence import Way, converge
+from ppl_models.inference.natural import NaturalGradient
 from ppl_models.inference.passes import bound
 from ppl_models.inference.posterior import in_raw_units
 from ppl_models.inference.refined import Theta
@@ -99,7 +100,7 @@ def refit(family: ClassProduct, features: Features, start: Float[Tensor, "replic
         start: where the replicates start.
     """
     rows = Rows.among(family, features.once())
-    ascent = converge(rows, Way.begin(rows, start), method=METHOD)
+    ascent = converge(rows, Way.begin(rows, start), steps=METHOD.steps, tolerance=METHOD.tolerance)
     kept = torch.ones_like(ascent.converged)
     kept[list(ascent.faults)] = False
     return Replicates(ascent.natural[kept], len(ascent.faults), int((kept & ~ascent.converged).sum()))

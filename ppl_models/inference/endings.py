@@ -86,9 +86,9 @@ def _line(found: Fit, train: Dataset | None) -> dict[str, object]:
 
 
 def _elbos(found: Fit) -> np.ndarray:
-    """The ELBOs of restarts that did not break, the best first."""
-    broken = found.restarts["end"].str.startswith("not a number")
-    elbos = found.restarts["elbo"][~broken].to_numpy()
+    """The ELBOs of restarts that did not break, the best first; of one left behind, that of the optimum it was in."""
+    restarts = found.restarts.set_index("restart")
+    elbos = restarts["elbo"][restarts["same_as"]].to_numpy()[~restarts["end"].str.startswith("not a number")]
     return np.sort(elbos[np.isfinite(elbos)])[::-1]
 
 

@@ -20,9 +20,10 @@ from ppl_models.errors import FitWarning, InputError
 from ppl_models.families import ClassProduct, Family
 from ppl_models.inference.bounds import estimate_elbo, raw_units
 from ppl_models.inference.checkpoints import Checkpoint, Keeper
+from ppl_models.inference.convergence import Fault
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.gradient import Gradient, climb, require_trainable
-from ppl_models.inference.natural import Fault, NaturalGradient, ascend
+from ppl_models.inference.natural import NaturalGradient, ascend
 from ppl_models.inference.remarks import remarks
 
 PROGRESS_AFTER = 2.0
@@ -41,8 +42,9 @@ class Fit:
         elbo: the training ELBO, nats per row, raw units, higher is better.
         history: columns step, train_elbo, validation_elbo (NaN where not evaluated), nats per row, raw units; where
             another objective was climbed, train_objective and validation_objective beside them.
-        restarts: columns restart, elbo (nats per row, raw units; −∞ where it never was a number), end (how it ended),
-            one row for each run that was carried to its end.
+        restarts: columns restart, elbo (nats per row, raw units; −∞ where it never was a number), end (how it ended)
+            and same_as (the restart in whose optimum it was left behind on a sample, else itself), one row for each of
+            the runs that were chosen to go on after the short ones.
         stop: why the fit ended, in words.
         converged: whether it ended by its rule and not by the limit on steps or a number that is none.
         seed: the seed it was given.
@@ -234,6 +236,10 @@ def _natural(
     natural = ascent.natural[best] if bool(torch.isfinite(ascent.elbo[best])) else family.guide.initial()
     family.guide.set_natural(natural[family.arrange(natural)])
     ends = ["converged" if done else "limit" for done in ascent.converged.tolist()]
+    same = np.arange(len(ends))
+    for restart, left in reversed(ascent.left.items()):  # those that the earlier ones came to may be left behind later
+        ends[restart] = left.why
+        same[restart] = restart if left.same is None else same[left.same]
     for restart, fault in ascent.faults.items():
         ends[restart] = f"not a number at {_named(family, fault)}"
     elbos = raw_units(ascent.elbo, train).cpu().numpy()
@@ -246,7 +252,7 @@ def _natural(
         "history": pd.DataFrame(
             {"step": np.arange(1, len(history) + 1), "train_elbo": history, "validation_elbo": math.nan}
         ),
-        "restarts": pd.DataFrame({"restart": np.arange(len(elbos)), "elbo": elbos, "end": ends}),
+        "restarts": pd.DataFrame({"restart": np.arange(len(elbos)), "elbo": elbos, "end": ends, "same_as": same}),
         "stop": stop,
         "converged": bool(ascent.converged[best]),
         "states": ascent.natural,
@@ -284,7 +290,7 @@ def _gradient(
     return {
         "elbo": elbo,
         "history": pd.DataFrame(descent.history),
-        "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo], "end": [descent.stop]}),
+        "restarts": pd.DataFrame({"restart": [0], "elbo": [elbo], "end": [descent.stop], "same_as": [0]}),
         "stop": descent.stop,
         "converged": descent.converged,
     }

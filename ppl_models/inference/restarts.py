@@ -23,7 +23,8 @@ def restart_report(found: Fit, train: Dataset) -> pd.DataFrame:
     Returns:
         A line per optimum with the columns optimum, restarts (how many ended there), elbo (nats per row, raw units,
         higher is better), nats_below (the best optimum, in total), adjusted_rand (of its partition of the rows with
-        the best optimum's) and components_used. ``attrs["failed"]`` counts the restarts that came to no number.
+        the best optimum's) and components_used. ``attrs["failed"]`` counts the restarts that came to no number, and
+        ``attrs["left_behind"]`` those that a large table's fit left behind on a sample.
 
     Raises:
         InputError: a fit by gradients, which has no restarts; rows of another preparation; or no restart came to an
@@ -42,4 +43,7 @@ def restart_report(found: Fit, train: Dataset) -> pd.DataFrame:
     family.require(train)
     _, responsibilities = bound(family, family.features(train), found.states)
     elbos = found.restarts["elbo"].where(found.restarts["end"].isin(SOUND))
-    return alignment.restart_report(elbos.to_numpy(), responsibilities.cpu().numpy(), rows_weight=train.total_weight)
+    told = alignment.restart_report(elbos.to_numpy(), responsibilities.cpu().numpy(), rows_weight=train.total_weight)
+    left = int(found.restarts["end"].str.startswith("left behind").sum())
+    told.attrs |= {"failed": told.attrs["failed"] - left, "left_behind": left}
+    return told

@@ -80,6 +80,10 @@ class Rows:
         """The prior's natural parameters and the sums of statistics of the rows of known class, their cells alone."""
         return self.family.model.prior() + self.settled + _told_sums(self.family, self.open)
 
+    def single(self) -> "Rows":
+        """The same rows, those of open class in single precision unless cells are hidden; sums of them are not."""
+        return self if self.open.hidden else replace(self, open=self.open.cast(torch.float32))
+
     def shuffled(self, *, seed: int) -> "Rows":
         """The same rows, those of open class in another order."""
         order = torch.randperm(len(self.open), generator=torch.Generator().manual_seed(seed))
@@ -94,7 +98,7 @@ class Rows:
         """
         coefficients = self.family.coefficients(natural)
         local, total = (self.settled * coefficients).sum((-2, -1)) + self.base, self.family.model.prior() + self.settled
-        for block in self._blocks(natural.shape[0] * natural.shape[1]):
+        for block in self.blocks(natural.shape[0] * natural.shape[1]):
             part, sums = self.family.sweep(block, coefficients)
             local, total = local + part, total + sums
         return local.expand(len(natural)), total.expand_as(natural)
@@ -105,7 +109,7 @@ class Rows:
         _, sums = self.family.sweep(part, self.family.coefficients(natural))
         return self.family.model.prior() + self.settled + len(self.open) / len(part) * sums
 
-    def _blocks(self, width: int) -> Iterator[Features]:
+    def blocks(self, width: int) -> Iterator[Features]:
         """The rows of open class, so many at a time; all at once where some have hidden cells, which share patterns."""
         size = len(self.open) if self.open.hidden else max(CELLS_AT_ONCE // width, 1)
         for first in range(0, len(self.open), max(size, 1)):
