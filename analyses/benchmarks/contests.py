@@ -108,7 +108,7 @@ def _least(contender: Contender, reached: float, best: float) -> tuple[int, floa
     return high, quality
 
 
-def hard_table(rows: int, columns: int, components: int, *, seed: int) -> pd.DataFrame:
+def hard_table(rows: int, columns: int, components: int, *, seed: int, part: int = 0) -> pd.DataFrame:
     """Rows of overlapping components of unequal size whose columns vary together, so that no mixture fits at once.
 
     Weights are a draw of Dirichlet(2), centres normal with a standard deviation of 1.5, and each component's columns
@@ -119,13 +119,15 @@ def hard_table(rows: int, columns: int, components: int, *, seed: int) -> pd.Dat
         columns: how many.
         components: how many.
         seed: of all draws.
+        part: which rows of a table without end.
     """
     random = np.random.default_rng(seed)
-    member = random.choice(components, rows, p=random.dirichlet(np.full(components, 2.0)))
+    weights = random.dirichlet(np.full(components, 2.0))
     centres = random.normal(0, 1.5, (components, columns))
     mixing = 0.35 * random.normal(size=(components, columns, columns))
     mixing += np.eye(columns) * random.uniform(0.5, 1.5, (components, columns, 1))
-    noise = random.normal(size=(rows, columns))
+    random = np.random.default_rng([seed, part])
+    member, noise = random.choice(components, rows, p=weights), random.normal(size=(rows, columns))
     table = np.empty((rows, columns))
     for component in range(components):
         mine = member == component

@@ -1,7 +1,7 @@
 """Floor 0: a table becomes tensors."""
 
 from ppl_models.datasets.bundled import Table, load
-from ppl_models.datasets.dataset import Dataset
+from ppl_models.datasets.dataset import Dataset, chunks_of, some_of
 from ppl_models.datasets.idx import read_idx, read_packed_bits
 from ppl_models.datasets.images import image_table
 from ppl_models.datasets.kinds import infer_schema
@@ -23,6 +23,7 @@ __all__ = [
     "Split",
     "Stream",
     "Table",
+    "chunks_of",
     "conform",
     "image_table",
     "infer_schema",
@@ -33,6 +34,7 @@ __all__ = [
     "read_idx",
     "read_packed_bits",
     "read_word_vectors",
+    "some_of",
     "split",
     "stream",
 ]

@@ -1,10 +1,11 @@
 """A table as tensors: what models and guides are called with, whole or a batch at a time."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +14,7 @@ from ppl_models.datasets.schema import Schema
 from ppl_models.errors import InputError
 
 UNKNOWN = -1
+ROWS_AT_ONCE = 2**16
 BY_ROW = ("values", "observed", "labels", "weights", "log_scale", "hashes")
 
 
@@ -58,9 +60,15 @@ class Dataset:
     @property
     def checksum(self) -> str:
         """The sha256 of the columns' names and the raw rows, their order included; the label is left out."""
+        return self.digest("hashes").hexdigest()
+
+    def digest(self, *fields: str) -> "hashlib._Hash":
+        """The sha256 of the columns' names and of some fields of all rows."""
         digest = hashlib.sha256("\x1f".join(self.schema.names).encode())
-        digest.update(self.hashes.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        for name in fields:
+            for part in chunks_of(self, ROWS_AT_ONCE):
+                digest.update(getattr(part, name).cpu().numpy().tobytes())
+        return digest
 
     @property
     def total_weight(self) -> float:
@@ -68,9 +76,18 @@ class Dataset:
         return float(self.weights.sum())
 
     @cached_property
+    def total_log_scale(self) -> float:
+        """Σ weight · log |d prepared / d raw|, nats: what the ELBO of raw rows is more than that of prepared ones."""
+        return float(sum((part.weights * part.log_scale).sum() for part in chunks_of(self, ROWS_AT_ONCE)))
+
+    @cached_property
     def complete(self) -> bool:
         """Whether no cell is missing."""
         return bool(self.observed.all())
+
+    def gathered(self, parts: Iterable[Float[Tensor, " _"]]) -> Float[np.ndarray, " rows"]:
+        """Numbers of all rows, which come a part of the rows at a time, where the rows themselves are."""
+        return torch.cat(list(parts)).cpu().numpy()
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same rows on another device."""
@@ -111,3 +128,17 @@ class Dataset:
     def weighted(self, weights: Float[Tensor, " rows"]) -> "Dataset":
         """The same rows with other weights."""
         return replace(self, weights=weights.to(self.weights))
+
+
+def chunks_of(data: Dataset, size: int) -> Iterator[Dataset]:
+    """The rows in order, so many at a time, so that memory stays bounded."""
+    for start in range(0, len(data), max(size, 1)):
+        yield data[start : start + max(size, 1)]
+
+
+def some_of(data: Dataset, most: int, *, seed: int) -> Dataset:
+    """So many of the rows at most, chosen at random, in order."""
+    if len(data) <= most:
+        return data
+    chosen = np.random.default_rng(seed).choice(len(data), most, replace=False, shuffle=False)
+    return data[torch.from_numpy(chosen).sort().values.to(data.labels.device)]

@@ -15,6 +15,7 @@ from ppl_models.datasets.dataset import UNKNOWN, Dataset
 from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
+from ppl_models.datasets.stored import store
 from ppl_models.datasets.table import conform
 from ppl_models.errors import InputError
 
@@ -38,16 +39,21 @@ class Preparation:
     loc: Float[Tensor, " columns"]
     scale: Float[Tensor, " columns"]
 
-    def __call__(self, frame: pd.DataFrame, *, weights: np.ndarray | None = None) -> Dataset:
+    def __call__(self, frame: "pd.DataFrame | Frames", *, weights: np.ndarray | None = None) -> Dataset:
         """Prepare a table.
 
         Args:
-            frame: raw rows that hold the schema's columns; the label may be absent.
-            weights: (rows,) how much each row counts in training; 1 by default.
+            frame: raw rows that hold the schema's columns; the label may be absent. Or a stream, which is gone through
+                once and put on disk as it is prepared, for any number of passes in bounded memory.
+            weights: (rows,) how much each row counts in training; 1 by default. Not for a stream.
 
         Raises:
             InputError: a cell does not fit the schema, or a weight is negative or not finite.
         """
+        if not isinstance(frame, pd.DataFrame):
+            if weights is not None:
+                raise InputError("weights: expected none for a stream, whose rows all count alike")
+            return store(self(part) for part in frame.frames())
         frame = conform(frame, self.schema)
         raw = _raw_values(frame, self.schema)
         observed = ~torch.isnan(raw)

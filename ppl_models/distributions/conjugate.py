@@ -25,7 +25,7 @@ from types import MappingProxyType
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
@@ -257,6 +257,14 @@ class Conjugate(nn.Module, ABC):
         first, last = self.columns[0], self.columns[-1] + 1
         together = self.columns == tuple(range(first, last))
         return table[..., first:last] if together else table[..., list(self.columns)]
+
+
+def side_by_side(*parts: Shaped[Tensor, "rows _"]) -> Float[Tensor, "rows natural"]:
+    """Statistics side by side, each along memory, as products over rows want them; the last tells the precision."""
+    found, first = parts[-1].new_empty(sum(part.shape[-1] for part in parts), len(parts[-1])), 0
+    for part in parts:
+        found[first : (first := first + part.shape[-1])] = part.mT
+    return found.mT
 
 
 def weighted_members(

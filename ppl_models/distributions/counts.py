@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import TINY, Conjugate
+from ppl_models.distributions.conjugate import TINY, Conjugate, side_by_side
 
 
 class GammaPoisson(Conjugate):
@@ -32,7 +32,7 @@ class GammaPoisson(Conjugate):
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """(1, x), zero where missing."""
-        return torch.cat([observed.to(values), values], -1)
+        return side_by_side(observed, values)
 
     def base_measure(self, values: Tensor, observed: Tensor) -> Tensor:
         """−log x!"""

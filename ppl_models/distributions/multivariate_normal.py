@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import Conjugate
+from ppl_models.distributions.conjugate import Conjugate, side_by_side
 from ppl_models.distributions.hidden import Hidden, hidden_cells, log_det_of, root_of, whiten
 from ppl_models.distributions.normal import LOG_2PI, TIGHTEST
 from ppl_models.errors import InputError
@@ -67,8 +67,9 @@ class NormalWishart(Conjugate):
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """(1, x, x xᵀ) with 0 for x where missing; zeros for a row of which nothing is observed."""
-        outer = values[:, :, None] * values[:, None, :]
-        return torch.cat([observed.any(-1, keepdim=True).to(values), values, outer.flatten(1)], -1)
+        columns = values.mT.contiguous()
+        outer = (columns[:, None] * columns).flatten(0, 1)
+        return side_by_side(observed.any(-1, keepdim=True), columns.mT, outer.mT)
 
     def hidden(self, values: Tensor, observed: Tensor) -> Hidden | None:
         """The rows with some cells missing."""

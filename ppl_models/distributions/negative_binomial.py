@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import TINY, Conjugate
+from ppl_models.distributions.conjugate import TINY, Conjugate, side_by_side
 
 GRID = torch.logspace(-1, 3, 24, dtype=torch.float64)  # of dispersions, a factor of 1.49 apart
 PROBS_MOST = 1 - torch.finfo(torch.float64).eps  # the distribution refuses a probability of one
@@ -66,7 +66,7 @@ class NegativeBinomial(Conjugate):
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """(1, x, log Γ(x + r) − log Γ(r) for each r), zero where missing."""
-        return torch.cat([observed.to(values), values, self._rising(values).flatten(1)], -1)
+        return side_by_side(observed, values, self._rising(values).flatten(1))
 
     def base_measure(self, values: Tensor, observed: Tensor) -> Tensor:
         """−log x!"""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppl_models.distributions.conjugate import Conjugate, common_unit, weighted_members
+from ppl_models.distributions.conjugate import Conjugate, common_unit, side_by_side, weighted_members
 
 LOG_2PI = math.log(2 * math.pi)
 TIGHTEST = 1e8  # a precision beyond this in prepared units is a component collapsed onto a point or a plane
@@ -58,7 +58,7 @@ class NormalGamma(Conjugate):
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """(1, x, x²), zero where missing."""
-        return torch.cat([observed.to(values), values, values.square()], -1)
+        return side_by_side(observed, values, values.square())
 
     def class_sums(self, values: Tensor, observed: Tensor, member: Tensor, weights: Tensor, classes: int) -> Tensor:
         """The same sums as those of the statistics, which are never side by side."""

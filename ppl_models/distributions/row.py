@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions.categorical import DirichletCategorical
-from ppl_models.distributions.conjugate import Conjugate
+from ppl_models.distributions.conjugate import Conjugate, side_by_side
 from ppl_models.distributions.counts import GammaPoisson
 from ppl_models.distributions.hidden import Hidden
 from ppl_models.distributions.multinomial import DirichletMultinomial
@@ -102,8 +102,9 @@ class ConjugateRow(nn.Module):
         return zip(self.blocks, natural.split(self.sizes, -1), strict=True)
 
     def statistics(self, batch: Dataset) -> Float[Tensor, "rows natural"]:
-        """T(x) of each row."""
-        return torch.cat([block.statistics(*block.cells(batch)) for block in self.blocks], -1)
+        """T(x) of each row, and 1 for the row itself."""
+        one = batch.values.new_ones(1, 1).expand(len(batch), -1)
+        return side_by_side(*(block.statistics(*block.cells(batch)) for block in self.blocks), one)
 
     def class_sums(
         self, batch: Dataset, member: Int[Tensor, " rows"], classes: int

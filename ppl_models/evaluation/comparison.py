@@ -16,6 +16,7 @@ from jaxtyping import Float
 from ppl_models.errors import InputError
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.evaluation.differences import mean_interval, tail_khat
+from ppl_models.evaluation.pieces import mean, pieces, standard_error
 
 NORMAL_95 = 1.96  # standard errors on each side of an interval
 
@@ -76,7 +77,7 @@ class Density:
     @property
     def elpd(self) -> float:
         """Expected log predictive density: the mean over rows, in nats per row; higher is better."""
-        return float(np.mean(self.values))
+        return mean(self.values)
 
     @property
     def gap(self) -> float:
@@ -91,7 +92,7 @@ class Density:
     @property
     def se(self) -> float:
         """Standard error of `elpd` over held-out rows, in nats; NaN for a single row."""
-        return _standard_error(self.values)
+        return standard_error(self.values)
 
 
 def compare(densities: Mapping[str, Density], *, reference: str | None = None) -> pd.DataFrame:
@@ -139,15 +140,15 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
 def _row(density: Density, reference: Density) -> dict[str, object]:
     difference = density.values - reference.values
-    mean, (low,), (high,) = float(np.mean(difference)), *mean_interval(difference[None])
+    middle, (low,), (high,) = mean(difference), *mean_interval(difference[None])
     drawn = 0.0 if density is reference else NORMAL_95 * np.nan_to_num(np.hypot(density.mean_se, reference.mean_se))
     return {
         "elpd": density.elpd,
         "se": density.se,
-        "diff": mean,
-        "dse": _standard_error(difference),
-        "diff_low": mean - float(np.hypot(mean - low, drawn)),
-        "diff_high": mean + float(np.hypot(high - mean, drawn)),
+        "diff": middle,
+        "dse": standard_error(difference),
+        "diff_low": middle - float(np.hypot(middle - low, drawn)),
+        "diff_high": middle + float(np.hypot(high - middle, drawn)),
         "diff_khat": float(tail_khat(difference[None])[0]) if density is not reference else float("nan"),
         "kind": density.kind,
         "draws": density.draws,
@@ -156,11 +157,6 @@ def _row(density: Density, reference: Density) -> dict[str, object]:
         "effective": float("nan") if density.effective is None else float(np.median(density.effective)),
         "khat_high": _share_unreliable(density.khat),
     }
-
-
-def _standard_error(values: Float[np.ndarray, " rows"]) -> float:
-    rows = len(values)
-    return float(np.std(values, ddof=1) / np.sqrt(rows)) if rows > 1 else float("nan")
 
 
 def _share_unreliable(khat: Float[np.ndarray, " rows"] | None) -> float:
@@ -173,10 +169,13 @@ def _refuse_empty_or_infinite(densities: Mapping[str, Density]) -> None:
     if not densities:
         raise InputError("expected at least one density to compare, got none")
     for name, density in densities.items():
-        wrong = np.flatnonzero(~np.isfinite(density.values))
-        if len(wrong):
-            value, row = density.values[wrong[0]], wrong[0]
-            raise InputError(f"expected finite log densities, got {value} for {name!r} at row {row}")
+        before = 0
+        for values in pieces(density.values):
+            wrong = np.flatnonzero(~np.isfinite(values))
+            if len(wrong):
+                at = f"{name!r} at row {before + wrong[0]}"
+                raise InputError(f"expected finite log densities, got {values[wrong[0]]} for {at}")
+            before += len(values)
 
 
 def _refuse_incomparable(densities: Mapping[str, Density]) -> None:

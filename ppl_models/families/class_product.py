@@ -6,8 +6,8 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 from torch.distributions import Categorical
 
-from ppl_models.datasets import Dataset, Schema
-from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE, UNKNOWN
 from ppl_models.distributions import ConjugateRow, Likelihoods, Weights, WeightsPrior
 from ppl_models.errors import InputError
 from ppl_models.families.family import Draws, Exact
@@ -82,8 +82,8 @@ class ClassProduct(Exact):
         """Refuse rows of another schema, too few rows, and cells that a likelihood cannot miss."""
         super().check(train)
         for block in self.row:
-            block.check(block.pick(train.observed))
-        if not self.labelled and (distinct := len(train.hashes.unique())) < self.classes:
+            block.check(block.pick(train.observed[:1] if train.complete else train.observed))
+        if not self.labelled and (distinct := _distinct(train, self.classes)) < self.classes:
             raise InputError(
                 f"{type(self).__name__}: expected at least as many different rows as components, "
                 f"got {distinct} among {len(train)} rows for {self.classes} components"
@@ -130,7 +130,8 @@ class ClassProduct(Exact):
 
     def exchangeable(self, train: Dataset) -> bool:
         """Whether nothing tells the classes of these rows apart, so that it matters where a fit starts."""
-        return self.classes > 1 and bool((self.model.known(train) == UNKNOWN).all())
+        unknown = not self.labelled or all(bool((part.labels < 0).all()) for part in chunks_of(train, ROWS_AT_ONCE))
+        return self.classes > 1 and unknown
 
     def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
         """Responsibilities to start from: known classes, else the partitions of ``starts.py``.
@@ -239,3 +240,13 @@ class ClassProduct(Exact):
     def _draw(self, member: Int[Tensor, " rows"]) -> Draws:
         natural = self.guide.natural().detach()
         return Draws(self.row.draw(natural[:, :-1], member), member if self.labelled else None)
+
+
+def _distinct(train: Dataset, enough: int) -> int:
+    """How many different rows there are, or as many as are enough."""
+    seen = train.hashes[:0]
+    for part in chunks_of(train, ROWS_AT_ONCE):
+        seen = torch.cat([seen, part.hashes]).unique()
+        if len(seen) >= enough:
+            break
+    return len(seen)

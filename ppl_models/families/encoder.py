@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ppl_models.datasets import Dataset, Schema
+from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE
 from ppl_models.nn import Network
 
 
@@ -38,8 +39,11 @@ class Encoder(nn.Module):
 
     def adopt(self, train: Dataset) -> None:
         """Take over what binary columns and grey levels are on average in the training rows."""
-        seen = train.observed.sum(0).clamp(min=1)
-        means = (train.values * train.observed).sum(0) / seen
+        parts = [
+            (part.observed.sum(0), (part.values * part.observed).sum(0)) for part in chunks_of(train, ROWS_AT_ONCE)
+        ]
+        seen, total = (sum(each) for each in zip(*parts, strict=True))
+        means = total / seen.clamp(min=1)
         self.shares = means[list(self.schema.of_kind("binary"))].to(self.shares)
         if self.grey:
             columns = [index for index, _ in self.categorical]

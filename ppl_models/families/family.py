@@ -23,7 +23,8 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_models.datasets import Dataset, Preparation, Schema
+from ppl_models.datasets import Dataset, Preparation, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE
 from ppl_models.errors import InputError
 
 
@@ -83,12 +84,15 @@ class Family(nn.Module, ABC):
                 families add what else they need.
         """
         self.check_rows(train)
-        empty = ~train.observed.any(-1) & (train.labels < 0)
-        if bool(empty.any()):
-            raise InputError(
-                f"{type(self).__name__}: expected an observed cell in every training row, every cell of row "
-                f"{int(empty.nonzero()[0, 0]) + 1} is missing; drop such rows"
-            )
+        before = 0
+        for part in () if train.complete else chunks_of(train, ROWS_AT_ONCE):
+            empty = ~part.observed.any(-1) & (part.labels < 0)
+            if bool(empty.any()):
+                raise InputError(
+                    f"{type(self).__name__}: expected an observed cell in every training row, every cell of row "
+                    f"{before + int(empty.nonzero()[0, 0]) + 1} is missing; drop such rows"
+                )
+            before += len(part)
         if self.schema.image_shape is not None:
             self._refuse_margin(train)
 

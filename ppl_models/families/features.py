@@ -115,12 +115,12 @@ def features_of(row: ConjugateRow, batch: Dataset, labels: Int[Tensor, " rows"],
         labels: the class where it is known, −1 elsewhere.
         classes: how many there are.
     """
-    statistics = row.statistics(batch)
+    untold = batch.values.new_zeros(1, classes, dtype=torch.float64)
     return Features(
-        statistics=torch.cat([statistics, torch.ones_like(statistics[:, :1])], -1),
+        statistics=row.statistics(batch),
         base=row.base_measure(batch),
         labels=labels,
-        told=one_hot(labels, classes),
+        told=one_hot(labels, classes) if bool((labels != UNKNOWN).any()) else untold.expand(len(labels), -1),
         weights=batch.weights,
         hidden=row.hidden(batch),
     )

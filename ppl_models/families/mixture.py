@@ -50,7 +50,7 @@ class Model(nn.Module):
 
     def known(self, batch: Dataset) -> Int[Tensor, " rows"]:
         """The classes that this model is told, −1 for the others."""
-        return batch.labels if self.labelled else torch.full_like(batch.labels, UNKNOWN)
+        return batch.labels if self.labelled else batch.labels.new_full((1,), UNKNOWN).expand(len(batch))
 
     def prior(self) -> Float[Tensor, "classes natural"]:
         """Natural parameters of the prior, the weights' in the last column."""

@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, tail_probability
 from ppl_models.families import Amortised, ClassProduct, Exact, Family, LabelledVAE
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.density import CELLS_AT_ONCE, log_density
 from ppl_models.inference.inpainting import conditional_estimate
 from ppl_models.inference.weights import draws_at_once, noise_of, rows_at_once

@@ -7,12 +7,11 @@ import torch
 from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import ClassProduct, Family, Latent, one_hot
-from ppl_models.inference.chunks import chunks_of
 
 CELLS_IN_MEMORY = 2**22
 
@@ -63,7 +62,7 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
 
 def raw_units(elbo: Tensor, data: Dataset) -> Tensor:
     """An ELBO of all rows in prepared units as nats per row in raw units."""
-    return (elbo + (data.weights * data.log_scale).sum()) / data.total_weight
+    return (elbo + data.total_log_scale) / data.total_weight
 
 
 @torch.no_grad()

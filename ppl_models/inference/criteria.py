@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.errors import InputError
 from ppl_models.families import ClassProduct, Family
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.density import CELLS_AT_ONCE
 
 

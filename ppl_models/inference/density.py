@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density, ImportanceSummary, pareto_k, summarise_weights
 from ppl_models.families import Amortised, Exact, Family
 from ppl_models.inference.annealing import anneal
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.proposals import base_noise, propose, rows_to_propose_for
 from ppl_models.inference.weights import log_weights_of, noise_of, rows_at_once
 
@@ -57,8 +56,9 @@ def log_density(
     _require_method(method)
     family.require(data)
     if isinstance(family, Exact):
-        values = torch.cat([family.log_prob(batch) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)])
-        return Density((values + data.log_scale).cpu().numpy(), "exact", **facts_of(family, data))
+        batches = chunks_of(data, CELLS_AT_ONCE // family.cells)
+        values = data.gathered(family.log_prob(batch) + batch.log_scale for batch in batches)
+        return Density(values, "exact", **facts_of(family, data))
     if not isinstance(family, Amortised):
         raise InputError(
             f"{type(family).__name__}: is not a density, since a point mass has no log p(x); its "

@@ -11,12 +11,13 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, some_of
 from ppl_models.distributions import seeded
 from ppl_models.families import Family
 from ppl_models.inference.bounds import pair_loss, raw_units
 from ppl_models.inference.objectives import Objective, objective_value
 
+MOST_ROWS = 10_000  # training rows that are evaluated on the way
 KEPT = ("history", "best", "best_at", "state")
 
 
@@ -25,8 +26,9 @@ class Descent:
     """What gradient steps came to.
 
     Attributes:
-        history: a row an evaluation: step, training and validation ELBO, and the same of the objective where it is not
-            the ELBO; nats per row, raw units, higher is better; NaN for validation rows that there are not.
+        history: a row an evaluation: step, ELBO of the training rows, or 10,000 of them, and of the validation rows,
+            and the same of the objective where it is not the ELBO; nats per row, raw units, higher is better; NaN for
+            validation rows that there are not.
         stop: why it ended, in words.
         converged: whether patience ran out or the cycle was completed.
     """
@@ -50,7 +52,8 @@ class Record:
         seed: int,
     ) -> None:
         self.family, self.seed = family, seed
-        self.data = {"train": train} if validation is None else {"train": train, "validation": validation}
+        some = some_of(train, MOST_ROWS, seed=seed)
+        self.data = {"train": some} if validation is None else {"train": some, "validation": validation}
         self.objectives = [Objective()] if objective.is_elbo else [Objective(), objective]
         self.history: list[dict[str, float | int]] = []
         self.warm = math.ceil(objective.warm_up / check_every)

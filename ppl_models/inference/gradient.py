@@ -14,6 +14,7 @@ from ppl_models.distributions import seeded
 from ppl_models.distributions.seeding import random_state, set_random_state
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Family
+from ppl_models.inference.batches import Batches
 from ppl_models.inference.checkpoints import Keeper, State
 from ppl_models.inference.evaluations import Descent, Record, faulty_site, or_nan
 from ppl_models.inference.objectives import Objective, require_suited, training_loss
@@ -130,7 +131,7 @@ class _Way:
         judged = family if self.averaged is None else self.averaged.module
         told = {"objective": method.objective, "check_every": method.check_every, "seed": seed}
         self.record = Record(judged, train, validation, **told)
-        self.batches = _Batches(train.cast(parameters[0].dtype), method.batch_size, seed)
+        self.batches = Batches(train.cast(parameters[0].dtype), method.batch_size, seed)
 
     def advance(self) -> None:
         """One step along the gradient."""
@@ -170,30 +171,3 @@ def require_trainable(family: Family, train: Dataset, method: Gradient) -> None:
     smallest = min(len(train), method.batch_size or len(train))
     if smallest < 2 and any(isinstance(module, _BatchNorm) for module in family.modules()):
         raise InputError(f"{type(family).__name__}: batch norm needs two or more rows a batch, got {smallest}")
-
-
-class _Batches:
-    """Batches without end, the rows in a new order every pass; an incomplete last batch is left for the next order."""
-
-    def __init__(self, train: Dataset, size: int | None, seed: int) -> None:
-        self.train, self.device = train, train.values.device
-        self.size = len(train) if size is None else min(size, len(train))
-        self.generator = torch.Generator().manual_seed(seed)
-        self.order, self.place = torch.arange(0), 0
-
-    def __next__(self) -> Dataset:
-        if self.size == len(self.train):
-            return self.train
-        if self.place + self.size > len(self.order):
-            self.order, self.place = torch.randperm(len(self.train), generator=self.generator).to(self.device), 0
-        self.place += self.size
-        return self.train[self.order[self.place - self.size : self.place]]
-
-    def state_dict(self) -> State:
-        """The order of this pass, the place in it, and what the next order comes from."""
-        return {"order": self.order, "place": self.place, "random": self.generator.get_state()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Go back to a state."""
-        self.order, self.place = state["order"].to(self.device), state["place"]
-        self.generator.set_state(state["random"])

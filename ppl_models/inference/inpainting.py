@@ -24,14 +24,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Categorical
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError
 from ppl_models.evaluation import Density, pareto_k, summarise_weights
 from ppl_models.evaluation.diagnostics import smooth_weights
 from ppl_models.families import Amortised, LabelledVAE
 from ppl_models.families.labelled_vae import beside
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.decoded import draw_rows, require_decoder
 from ppl_models.inference.density import facts_of
 from ppl_models.inference.proposals import BaseNoise, Proposals, base_noise, propose, rows_to_propose_for

@@ -6,10 +6,9 @@ import pandas as pd
 import pyro
 import torch
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Amortised
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.weights import log_weights_of, noise_of, rows_at_once
 
 

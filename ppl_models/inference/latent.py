@@ -14,11 +14,10 @@ from scipy import special
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.distributions.amortised import StandardNormal
 from ppl_models.errors import InputError
 from ppl_models.families import Amortised, Family, LabelledVAE, Latent
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.weights import CELLS_IN_MEMORY
 
 Codes = pd.DataFrame | Float[np.ndarray, "*batch latent"]

@@ -14,14 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.distributions.flows import FLOW_WIDTH
 from ppl_models.errors import InputError
 from ppl_models.evaluation import active_units, aggregate_information, representation
 from ppl_models.families import Amortised, Family
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.latent import encode
 from ppl_models.inference.weights import CELLS_IN_MEMORY, noise_of
 

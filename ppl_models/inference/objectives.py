@@ -15,11 +15,10 @@ from jaxtyping import Float
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Amortised, Family, Latent, Weighed
 from ppl_models.inference.bounds import CELLS_IN_MEMORY, make_elbo
-from ppl_models.inference.chunks import chunks_of
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import Family, Latent, Weighed
 from ppl_models.inference.bounds import CELLS_IN_MEMORY, Estimate, raw_units
-from ppl_models.inference.chunks import chunks_of
 
 
 @dataclass(frozen=True)

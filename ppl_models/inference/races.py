@@ -13,14 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
+from ppl_models.datasets import Dataset, some_of
 from ppl_models.families import ClassProduct
 from ppl_models.inference.convergence import Ascent, Left, Way, converge
 from ppl_models.inference.passes import divergence
 from ppl_models.inference.sweeps import Rows
 
 SHORT_PASSES, SHORT_ROWS = 20, 2000
-RACE_ROWS, GROWTH, WORTH = 4000, 4, 4  # rows of the first race, growth of the next, and how many samples all rows are
+RACE_ROWS, GROWTH, LAST_ROWS = 4000, 4, 64_000  # rows of the first race, growth of the next, and rows of the last
+WORTH = 4  # samples that all rows must be for a race to pay
 PASSES, QUIET = 100, 1e-6  # a race's passes at most; gain in a cycle of two that ends it, nats a row
 DOUBT = 3.0  # standard errors of a paired difference
 SAME_ELBO, SAME_PARTITION = 1e-3, 0.99  # nats a row, and share of rows, between runs in one optimum
@@ -43,7 +44,7 @@ def ranked_starts(
     family = rows.family
     if not family.exchangeable(train):
         return [family.settle(rows.told()[None], None)]
-    few = _sample(train, max(SHORT_ROWS, 10 * family.classes), seed=seed)
+    few = some_of(train, max(SHORT_ROWS, 10 * family.classes), seed=seed)
     features = family.features(few)
     subset = rows if few is train else Rows.of(family, few).single()
     groups = family.start(few, restarts=max(starts, restarts), seed=seed).split(restarts)
@@ -75,10 +76,10 @@ def race(
         Where each run ends, as if the sample were all rows; and by run why it was left behind, if it was.
     """
     left: dict[int, Left] = {}
-    size = max(RACE_ROWS, 100 * family.classes)
-    while len(left) + 1 < len(natural) and WORTH * size <= len(train):
+    size = min(max(RACE_ROWS, 100 * family.classes), LAST_ROWS)
+    while len(left) + 1 < len(natural) and WORTH * size <= len(train) and size <= LAST_ROWS:
         going = torch.tensor([run for run in range(len(natural)) if run not in left], device=natural.device)
-        sample = Rows.of(family, _sample(train, size, seed=seed)).single()
+        sample = Rows.of(family, some_of(train, size, seed=seed)).single()
         ascent = converge(sample, Way.begin(sample, natural[going]), steps=PASSES, tolerance=QUIET)
         if len(ascent.faults) == len(going):
             break  # which is for all rows to tell
@@ -88,13 +89,6 @@ def race(
         left |= _behind(sample, ascent, going.tolist())
         size *= GROWTH
     return natural, left
-
-
-def _sample(train: Dataset, size: int, *, seed: int) -> Dataset:
-    """Some of the rows, in order."""
-    if len(train) <= size:
-        return train
-    return train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:size].sort().values]
 
 
 def _behind(rows: Rows, ascent: Ascent, going: Sequence[int]) -> dict[int, Left]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pyro
 import torch
 
+from ppl_models.datasets import chunks_of
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import Density
 from ppl_models.families import Amortised, Family
 from ppl_models.inference.annealing import TEMPERATURES, anneal
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.density import RowBounds, facts_of
 from ppl_models.inference.posterior import simulate
 from ppl_models.inference.proposals import rows_to_propose_for

@@ -24,14 +24,13 @@ import torch
 from jaxtyping import Float
 from joblib import Parallel, cpu_count, delayed
 
-from ppl_models.datasets import Dataset, Schema, prepare
+from ppl_models.datasets import Dataset, Schema, chunks_of, prepare
 from ppl_models.datasets.table import conform
 from ppl_models.distributions import seeded
 from ppl_models.errors import FitWarning, InputError, at_least_one
 from ppl_models.evaluation import psis_loo
 from ppl_models.evaluation.diagnostics import FEWEST_DRAWS, UNRELIABLE_KHAT
 from ppl_models.families import ClassProduct
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.density import log_density
 from ppl_models.inference.fitting import CollapseError, Fit, fit
 from ppl_models.inference.refined import Theta, guide_draws, log_joint_given, refined_draws

@@ -20,12 +20,11 @@ from joblib import Parallel, cpu_count, delayed
 from pyro import poutine
 from torch import Tensor
 
-from ppl_models.datasets import Dataset, Preparation
+from ppl_models.datasets import Dataset, Preparation, chunks_of
 from ppl_models.distributions import assemble, seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import ranks_of
 from ppl_models.families import Amortised, ClassProduct, Draws
-from ppl_models.inference.chunks import chunks_of
 from ppl_models.inference.fitting import fit
 from ppl_models.inference.posterior import as_table, in_raw_units, parameter_draws, simulate
 from ppl_models.inference.proposals import base_noise, propose, rows_to_propose_for

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ppl_models.datasets import Dataset
-from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.datasets import Dataset, chunks_of
+from ppl_models.datasets.stored import Stored
 from ppl_models.families import ClassProduct, Features, sums
-from ppl_models.inference.chunks import chunks_of
+from ppl_models.inference.recalled import Recalled, certain_rows
 
 CELLS_AT_ONCE = 2**17  # joint densities of a block
 STATISTICS_AT_ONCE, FEWEST_ROWS = 2**18, 2**10
+HELD, HELD_BESIDE_DISK = 2**27, 2**22  # numbers: a gigabyte, and 34 MB where the rows themselves are on disk
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Rows:
 
     Attributes:
         family: the conjugate family that has adopted them.
-        open: the rows whose class is not certain.
+        open: the rows whose class is not certain; statistics of too many to be held are worked out anew.
         settled: (classes, natural) the sums of the others' statistics, 0 where there are none; with a first dimension
             for the runs where each has weights of its own, and so the two below.
         base: Σ weight · h(x), nats.
@@ -34,20 +35,24 @@ class Rows:
     """
 
     family: ClassProduct
-    open: Features
+    open: Features | Recalled
     settled: Float[Tensor, "*sums"]
     base: Float[Tensor, "*runs"]
     weight: Float[Tensor, "*runs"]
 
     @classmethod
     def of(cls, family: ClassProduct, train: Dataset) -> "Rows":
-        """All rows of a table, whose statistics are not in memory at once where every class is certain."""
-        if family.exchangeable(train):
+        """All rows of a table; statistics of rows of certain class are never in memory at once."""
+        held = family.width * len(train) <= (HELD_BESIDE_DISK if isinstance(train, Stored) else HELD)
+        if held and family.exchangeable(train):
             return cls.among(family, family.features(train).once())
         size = max(STATISTICS_AT_ONCE // family.width, FEWEST_ROWS)
-        parts = [cls._of_part(family, part) for part in chunks_of(train, size)]
-        settled, base, weight = (sum(getattr(part, name) for part in parts) for name in ("settled", "base", "weight"))
-        return cls(family, Features.joined([part.open for part in parts]).once(), settled, base, weight)
+        number, rest, settled, base, weight = 0, [family.features(train[:0])], 0.0, 0.0, 0.0
+        for part in (cls._of_part(family, chunk) for chunk in chunks_of(train, size)):
+            number, rest = number + len(part.open), [*rest, part.open] if held else rest
+            settled, base, weight = settled + part.settled, base + part.base, weight + part.weight
+        open_rows = Features.joined(rest).once() if held or not number else Recalled(family, train, size, number)
+        return cls(family, open_rows, settled, base, weight)
 
     @classmethod
     def _of_part(cls, family: ClassProduct, part: Dataset) -> "Rows":
@@ -60,9 +65,7 @@ class Rows:
     @classmethod
     def among(cls, family: ClassProduct, features: Features) -> "Rows":
         """These rows, with weights of their own for each run if they have them."""
-        certain = torch.full_like(features.labels, family.classes == 1, dtype=torch.bool) | (features.labels != UNKNOWN)
-        for hidden in features.hidden.values():
-            certain[hidden.rows] = False
+        certain = certain_rows(family, features)
         base, weight = (features.weights * features.base).sum(-1), features.weights.sum(-1)
         if not bool(certain.any()):
             return cls(family, features, family.model.prior().new_zeros(()), base, weight)
@@ -78,14 +81,17 @@ class Rows:
 
     def told(self) -> Float[Tensor, "classes natural"]:
         """The prior's natural parameters and the sums of statistics of the rows of known class, their cells alone."""
-        return self.family.model.prior() + self.settled + _told_sums(self.family, self.open)
+        return self.family.model.prior() + self.settled + sum(_told_sums(self.family, part) for part in self._parts())
 
     def single(self) -> "Rows":
         """The same rows, those of open class in single precision unless cells are hidden; sums of them are not."""
-        return self if self.open.hidden else replace(self, open=self.open.cast(torch.float32))
+        hidden = isinstance(self.open, Features) and self.open.hidden
+        return self if hidden else replace(self, open=self.open.cast(torch.float32))
 
     def shuffled(self, *, seed: int) -> "Rows":
         """The same rows, those of open class in another order."""
+        if isinstance(self.open, Recalled):
+            return replace(self, open=self.open.shuffled(seed=seed))
         order = torch.randperm(len(self.open), generator=torch.Generator().manual_seed(seed))
         return replace(self, open=self.open[order.to(self.open.labels.device)])
 
@@ -111,9 +117,13 @@ class Rows:
 
     def blocks(self, width: int) -> Iterator[Features]:
         """The rows of open class, so many at a time; all at once where some have hidden cells, which share patterns."""
-        size = len(self.open) if self.open.hidden else max(CELLS_AT_ONCE // width, 1)
-        for first in range(0, len(self.open), max(size, 1)):
-            yield self.open[first : first + size]
+        for part in self._parts():
+            size = len(part) if part.hidden else max(CELLS_AT_ONCE // width, 1)
+            for first in range(0, len(part), max(size, 1)):
+                yield part[first : first + size]
+
+    def _parts(self) -> Iterator[Features]:
+        return self.open.parts() if isinstance(self.open, Recalled) else iter([self.open])
 
 
 def _told_sums(family: ClassProduct, known: Features) -> Float[Tensor, "*runs classes natural"]:

@@ -1,0 +1,59 @@
+"""Batches of rows in random order, without end."""
+
+import torch
+
+from ppl_models.datasets import Dataset
+from ppl_models.datasets.stored import Stored
+from ppl_models.inference.checkpoints import State
+
+PIECE, PIECES = 4096, 64  # rows on disk that are read together, and how many such pieces are in memory at once
+
+
+class Batches:
+    """Batches of equal size, the rows in a new order every pass; an incomplete last batch is left for the next order.
+
+    Rows on disk are read in pieces whose order is random, and mixed among those that are in memory.
+    """
+
+    def __init__(self, train: Dataset, size: int | None, seed: int) -> None:
+        self.train, self.device = train, train.values.device
+        self.size = len(train) if size is None else min(size, len(train))
+        self.generator = torch.Generator().manual_seed(seed)
+        self.coming = self.chosen = self.order = torch.arange(0)  # pieces of this pass, pieces in memory, rows of those
+        self.place, self.rows = 0, train
+
+    def __next__(self) -> Dataset:
+        if self.size == len(self.train):
+            return self.train
+        while self.place + self.size > len(self.order):
+            self._mix()
+        self.place += self.size
+        return self.rows[self.order[self.place - self.size : self.place]]
+
+    def _mix(self) -> None:
+        """A new order, of other rows if they are on disk."""
+        if isinstance(self.train, Stored):
+            together = max(PIECES, 2 * self.size // PIECE)
+            if not len(self.coming):
+                self.coming = torch.randperm(-(-len(self.train) // PIECE), generator=self.generator)
+            self.chosen, self.coming = self.coming[:together], self.coming[together:]
+            self._read()
+        self.order, self.place = torch.randperm(len(self.rows), generator=self.generator).to(self.device), 0
+
+    def _read(self) -> None:
+        """Bring the chosen pieces into memory."""
+        rows = (self.chosen.sort().values[:, None] * PIECE + torch.arange(PIECE)).flatten()
+        self.rows = self.train[rows[rows < len(self.train)]]
+
+    def state_dict(self) -> State:
+        """The order of this pass, the place in it, and what the next order comes from."""
+        names = ("coming", "chosen", "order", "place")
+        return {name: getattr(self, name) for name in names} | {"random": self.generator.get_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go back to a state."""
+        self.coming, self.chosen, self.place = state["coming"], state["chosen"], state["place"]
+        self.order = state["order"].to(self.device)
+        self.generator.set_state(state["random"])
+        if len(self.chosen):
+            self._read()
