@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,25 @@ def verify(
 ) -> None:
     """Run the laws of the ELBO on a Pyro model and guide; exit code 1 if any is broken."""
     _run("verify", target, seed=seed, draws=draws, alarms=alarms, laws=law or None, as_json=as_json)
+
+
+@app.command()
+def fit(  # noqa: PLR0913  # an option each
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet file, or a folder of them.")],
+    *,
+    family: Annotated[str, typer.Option(help='Name and settings: "gaussian-mixture: components=3 covariance=full".')],
+    output: Annotated[Path, typer.Option(help="A new folder for the run.")],
+    label: Annotated[str | None, typer.Option(help="Column of the classes.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Rows to stop by, for families fitted by gradients.")] = None,
+    method: Annotated[str, typer.Option(help='Settings of the fit: "steps=2000 batch-size=256".')] = "",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON.")] = False,
+) -> None:
+    """Fit a family to a table of any size; in several processes under ``torchrun -m ppl_models fit``."""
+    told = {"family": family, "output": output, "label": label, "validation": validation, "method": method}
+    _run("fit", table, **told, seed=seed, device=device, resume=resume, as_json=as_json)
 
 
 def main() -> None:

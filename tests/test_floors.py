@@ -19,6 +19,7 @@ FLOORS = {
     "verify": 4,
     "commands": 5,
     "cli": 5,
+    "__main__": 5,
     "scripts": 5,
     "pytest_plugin": 5,
 }

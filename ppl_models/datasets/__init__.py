@@ -7,6 +7,7 @@ from ppl_models.datasets.images import image_table
 from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema
+from ppl_models.datasets.shares import prepared_share, share_of
 from ppl_models.datasets.sources import Query
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.streams import Stream, stream
@@ -30,10 +31,12 @@ __all__ = [
     "load",
     "prepare",
     "prepare_split",
+    "prepared_share",
     "read",
     "read_idx",
     "read_packed_bits",
     "read_word_vectors",
+    "share_of",
     "some_of",
     "split",
     "stream",

@@ -19,6 +19,27 @@ BY_ROW = ("values", "observed", "labels", "weights", "log_scale", "hashes")
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which rows of a table a process has, where several share it; see ``shares.py``.
+
+    Attributes:
+        first: how many rows come before its own.
+        rows: of the whole table.
+    """
+
+    first: int
+    rows: int
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes."""
+        raise NotImplementedError
+
+    def all_of(self, part: "Dataset") -> "Dataset":
+        """The rows that every process brings, one after another."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Prepared rows.
 
@@ -34,6 +55,7 @@ class Dataset:
         loc: (columns,) what the preparation subtracted; 0 for discrete columns.
         scale: (columns,) what it divided by; for counts the training mean, a unit that is not divided by.
         hashes: (rows,) a hash of each raw row's feature cells.
+        share: where these are the rows of one of several processes, which of all rows they are.
     """
 
     schema: Schema
@@ -45,6 +67,7 @@ class Dataset:
     loc: Float[Tensor, " columns"]
     scale: Float[Tensor, " columns"]
     hashes: Int[Tensor, " rows"]
+    share: Share | None = None
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -52,8 +75,8 @@ class Dataset:
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
         part = {name: getattr(self, name)[rows] for name in BY_ROW if name != "observed"}
         if not self.complete:
-            return replace(self, observed=self.observed[rows], **part)
-        found = replace(self, observed=self.observed[:1].expand(len(part["values"]), -1), **part)
+            return replace(self, observed=self.observed[rows], **part, share=None)
+        found = replace(self, observed=self.observed[:1].expand(len(part["values"]), -1), **part, share=None)
         vars(found)["complete"] = True  # told, since to look through the cells of every batch takes time
         return found
 
@@ -71,14 +94,24 @@ class Dataset:
         return digest
 
     @property
+    def all_rows(self) -> int:
+        """How many rows there are, those of other processes included."""
+        return len(self) if self.share is None else self.share.rows
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes of what these rows come to."""
+        return tensor if self.share is None else self.share.summed(tensor)
+
+    @property
     def total_weight(self) -> float:
-        """The sum of the rows' weights: what "per row" divides by."""
-        return float(self.weights.sum())
+        """The sum of all rows' weights: what "per row" divides by."""
+        return float(self.summed(self.weights.sum()))
 
     @cached_property
     def total_log_scale(self) -> float:
         """Σ weight · log |d prepared / d raw|, nats: what the ELBO of raw rows is more than that of prepared ones."""
-        return float(sum((part.weights * part.log_scale).sum() for part in chunks_of(self, ROWS_AT_ONCE)))
+        parts = chunks_of(self, ROWS_AT_ONCE)
+        return float(self.summed(sum((part.weights * part.log_scale).sum() for part in parts)))
 
     @cached_property
     def complete(self) -> bool:
@@ -137,8 +170,12 @@ def chunks_of(data: Dataset, size: int) -> Iterator[Dataset]:
 
 
 def some_of(data: Dataset, most: int, *, seed: int) -> Dataset:
-    """So many of the rows at most, chosen at random, in order."""
-    if len(data) <= most:
+    """So many of all rows at most, chosen at random, in order; the same rows in each of several processes."""
+    if data.all_rows <= most and data.share is None:
         return data
-    chosen = np.random.default_rng(seed).choice(len(data), most, replace=False, shuffle=False)
-    return data[torch.from_numpy(chosen).sort().values.to(data.labels.device)]
+    number = min(most, data.all_rows)
+    chosen = np.sort(np.random.default_rng(seed).choice(data.all_rows, number, replace=False, shuffle=False))
+    first = 0 if data.share is None else data.share.first
+    mine = chosen[(chosen >= first) & (chosen < first + len(data))] - first
+    part = data[torch.from_numpy(mine).to(data.labels.device)]
+    return part if data.share is None else data.share.all_of(part)

@@ -50,7 +50,9 @@ class Block:
     first: int
 
 
-def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[Block]:
+def read_blocks(
+    source: Source, names: Sequence[str] | None, text: Sequence[str], size: int, part: range | None = None
+) -> Iterator[Block]:
     """The rows of a source in order, about so many at a time, as raw cells.
 
     Args:
@@ -58,17 +60,52 @@ def read_blocks(source: Source, names: Sequence[str] | None, text: Sequence[str]
         names: the columns to read, None for all; those that a file lacks are left to ``conform``, which names them.
         text: those whose cells are text even where they look like numbers.
         size: rows in a block.
+        part: which rows of the source; None for all. Of Parquet files no others are read.
 
     Raises:
         InputError: there is no such file, it is of another kind, or it cannot be read.
     """
-    files = [Path(source.database)] if isinstance(source, Query) else files_of(source)
-    for path in files:
-        frames = _read_query(source, size) if isinstance(source, Query) else _read_file(path, names, text, size)
+    before = 0
+    for path in [Path(source.database)] if isinstance(source, Query) else files_of(source):
         first = 0
+        if part is not None and _countable(source, path):
+            number = _parquet_rows(path)
+            mine = range(number)[max(part.start - before, 0) : max(part.stop - before, 0)]
+            frames, first, before = _read_parquet(path, names, size, mine), mine.start, before + number
+        elif isinstance(source, Query):
+            frames = _read_query(source, size)
+        else:
+            frames = _read_file(path, names, text, size)
         for frame in frames:
-            yield Block(frame, str(path), first)
-            first += len(frame)
+            rows, last = slice(None), len(frame)
+            if part is not None and not _countable(source, path):
+                rows, before = slice(max(part.start - before, 0), max(part.stop - before, 0)), before + last
+            if len(frame.iloc[rows]):
+                yield Block(frame.iloc[rows], str(path), first + range(last)[rows].start)
+            first += last
+
+
+def count_rows(source: Source, size: int) -> int:
+    """How many rows a source has; all but Parquet files are read for it.
+
+    Args:
+        source: as of ``read_blocks``.
+        size: rows to read at a time.
+    """
+    if not isinstance(source, Query) and all(_countable(source, path) for path in files_of(source)):
+        return sum(map(_parquet_rows, files_of(source)))
+    return sum(len(block.frame) for block in read_blocks(source, None, (), size))
+
+
+def _countable(source: Source, path: Path) -> bool:
+    return not isinstance(source, Query) and _kind(path) == "Parquet"
+
+
+def _parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file says that it has."""
+    with readable(path), duckdb.connect() as connection:
+        found = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [str(path)]).fetchall()
+    return int(found[0][0])
 
 
 def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -114,15 +151,24 @@ def _kind(path: Path) -> str | None:
 
 def _read_file(path: Path, names: Sequence[str] | None, text: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
     """The rows of one file."""
+    if _kind(path) == "Parquet":
+        yield from _read_parquet(path, names, size)
+        return
     with readable(path):
-        if _kind(path) == "CSV":
-            yield from csv_blocks(path, names, text, size)
-            return
+        yield from csv_blocks(path, names, text, size)
+
+
+def _read_parquet(
+    path: Path, names: Sequence[str] | None, size: int, part: range | None = None
+) -> Iterator[pd.DataFrame]:
+    """The rows of one Parquet file, or some of them."""
+    with readable(path):
         with duckdb.connect() as connection:
             found = connection.execute("describe from read_parquet(?)", [str(path)]).fetchall()
         there = [name for name, *_ in found if names is None or name in names]
         wanted = ", ".join(f'"{name.replace(QUOTE, 2 * QUOTE)}"' for name in there) or "1 as nothing"
-        yield from _answer(":memory:", f"select {wanted} from read_parquet(?)", [str(path)], size)
+        some = "" if part is None else f" limit {len(part)} offset {part.start}"
+        yield from _answer(":memory:", f"select {wanted} from read_parquet(?){some}", [str(path)], size)
 
 
 def _read_query(query: Query, size: int) -> Iterator[pd.DataFrame]:

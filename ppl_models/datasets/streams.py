@@ -18,7 +18,7 @@ from ppl_models.datasets.dataset import Dataset
 from ppl_models.datasets.kinds import infer_schema
 from ppl_models.datasets.preparation import Preparation
 from ppl_models.datasets.schema import Schema
-from ppl_models.datasets.sources import Query, Source, files_of, read_blocks
+from ppl_models.datasets.sources import Query, Source, count_rows, files_of, read_blocks
 from ppl_models.datasets.table import conform, text_columns
 from ppl_models.errors import InputError, at_least_one
 
@@ -35,12 +35,14 @@ class Stream:
         schema: what the columns are.
         batch_size: rows a batch.
         seed: the seed of the order of rows; None for the order they are read in.
+        part: which rows of the source; None for all.
     """
 
     source: Source
     schema: Schema
     batch_size: int = BATCH
     seed: int | None = None
+    part: range | None = None
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """The raw rows in order, every cell checked, about a batch at a time.
@@ -49,12 +51,17 @@ class Stream:
             InputError: the source cannot be read, has no rows, or a cell does not fit the schema.
         """
         names, found = [column.name for column in self.schema.described], False
-        for block in read_blocks(self.source, names, text_columns(self.schema), self.batch_size):
+        for block in read_blocks(self.source, names, text_columns(self.schema), self.batch_size, self.part):
             if len(block.frame):
                 found = True
                 yield conform(block.frame, self.schema, source=f"{block.where}, rows from {block.first + 1} on")
         if not found:
             raise InputError(f"{_name(self.source)}: expected rows, got an empty table")
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; those of other files than Parquet are read for it."""
+        return count_rows(self.source, self.batch_size) if self.part is None else len(self.part)
 
     def batches(self, preparation: Preparation, *, epoch: int = 0) -> Iterator[Dataset]:
         """Prepared rows, a batch at a time, the next one made ready while this one is used.
@@ -84,13 +91,21 @@ class Stream:
         yield _mixed(pool, random)
 
 
-def stream(source: Source, schema: Schema | None = None, *, batch_size: int = BATCH, seed: int | None = None) -> Stream:
+def stream(
+    source: Source,
+    schema: Schema | None = None,
+    *,
+    label: str | None = None,
+    batch_size: int = BATCH,
+    seed: int | None = None,
+) -> Stream:
     """A table that need not fit into memory.
 
     Args:
         source: a CSV or Parquet file, a folder of files of one of these kinds, several files, or a ``Query`` of a
             DuckDB or SQLite file.
         schema: what the columns are; None to read it off the first rows, which may not show every category.
+        label: the column of the classes, where the schema is read off.
         batch_size: rows a batch.
         seed: the seed of the order of rows; None for the order they are read in.
 
@@ -111,7 +126,7 @@ def stream(source: Source, schema: Schema | None = None, *, batch_size: int = BA
             first = next((block.frame for block in each if len(block.frame)), None)
         if first is None:
             raise InputError(f"{_name(source)}: expected rows, got an empty table")
-        schema = infer_schema(first)
+        schema = infer_schema(first, label=label)
     return Stream(source, schema, batch_size, seed)
 
 

@@ -6,7 +6,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 from torch.distributions import Categorical
 
-from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets import Dataset, Schema, chunks_of, some_of
 from ppl_models.datasets.dataset import ROWS_AT_ONCE, UNKNOWN
 from ppl_models.distributions import ConjugateRow, Likelihoods, Weights, WeightsPrior
 from ppl_models.errors import InputError
@@ -14,6 +14,8 @@ from ppl_models.families.family import Draws, Exact
 from ppl_models.families.features import Features, coefficients, sums, sweep
 from ppl_models.families.mixture import Guide, Model
 from ppl_models.families.starts import embed, one_hot, partitions
+
+LEARNT = 100_000
 
 
 class ClassProduct(Exact):
@@ -115,9 +117,10 @@ class ClassProduct(Exact):
         self.learn(batch)
 
     def learn(self, rows: Dataset) -> None:
-        """Let the blocks take what their priors need from rows."""
+        """Let the blocks take what their priors need from rows, or 100,000 of them."""
+        few = some_of(rows, LEARNT, seed=0)
         for block in self.row:
-            block.learn(block.pick(rows.values), rows.scale)
+            block.learn(block.pick(few.values), rows.scale)
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Put q(θ) where one start of ``start`` leads in a single step."""
@@ -130,8 +133,10 @@ class ClassProduct(Exact):
 
     def exchangeable(self, train: Dataset) -> bool:
         """Whether nothing tells the classes of these rows apart, so that it matters where a fit starts."""
-        unknown = not self.labelled or all(bool((part.labels < 0).all()) for part in chunks_of(train, ROWS_AT_ONCE))
-        return self.classes > 1 and unknown
+        if self.classes == 1 or not self.labelled:
+            return self.classes > 1
+        known = sum((part.labels >= 0).sum() for part in chunks_of(train, ROWS_AT_ONCE))
+        return int(train.summed(torch.as_tensor(known))) == 0
 
     def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
         """Responsibilities to start from: known classes, else the partitions of ``starts.py``.
@@ -249,4 +254,4 @@ def _distinct(train: Dataset, enough: int) -> int:
         seen = torch.cat([seen, part.hashes]).unique()
         if len(seen) >= enough:
             break
-    return len(seen)
+    return int(train.summed(torch.tensor(len(seen))))

@@ -80,7 +80,7 @@ class ConditionalVAE(LabelledVAE):
     def adopt(self, train: Dataset) -> None:
         """Take over the preparation, and the classes' shares."""
         super().adopt(train)
-        counts = train.weights.double() @ one_hot(train.labels, self.schema.classes)
+        counts = train.summed(train.weights.double() @ one_hot(train.labels, self.schema.classes))
         self.shares.copy_(counts / counts.sum())
 
     @property

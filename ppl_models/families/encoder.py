@@ -39,10 +39,9 @@ class Encoder(nn.Module):
 
     def adopt(self, train: Dataset) -> None:
         """Take over what binary columns and grey levels are on average in the training rows."""
-        parts = [
-            (part.observed.sum(0), (part.values * part.observed).sum(0)) for part in chunks_of(train, ROWS_AT_ONCE)
-        ]
-        seen, total = (sum(each) for each in zip(*parts, strict=True))
+        parts = chunks_of(train, ROWS_AT_ONCE)
+        sums = ((part.observed.sum(0), (part.values * part.observed).sum(0)) for part in parts)
+        seen, total = (train.summed(sum(each)) for each in zip(*sums, strict=True))
         means = total / seen.clamp(min=1)
         self.shares = means[list(self.schema.of_kind("binary"))].to(self.shares)
         if self.grey:

@@ -56,7 +56,7 @@ class NaiveBayes(ClassProduct):
     def check(self, train: Dataset) -> None:
         """Refuse what any mixture refuses; a labelled model needs rows of known class besides."""
         super().check(train)
-        if self.labelled and bool((train.labels == UNKNOWN).all()):
+        if self.labelled and not int(train.summed((train.labels != UNKNOWN).sum())):
             raise InputError(
                 f"NaiveBayes: label {self.schema.label.name!r}: expected some known classes, all "
                 f"{len(train)} training rows miss it; labelled=False fits without"

@@ -3,6 +3,7 @@
 import torch
 
 from ppl_models.datasets import Dataset
+from ppl_models.datasets.shares import rank_and_number
 from ppl_models.datasets.stored import Stored
 from ppl_models.inference.checkpoints import State
 
@@ -12,13 +13,21 @@ PIECE, PIECES = 4096, 64  # rows on disk that are read together, and how many su
 class Batches:
     """Batches of equal size, the rows in a new order every pass; an incomplete last batch is left for the next order.
 
-    Rows on disk are read in pieces whose order is random, and mixed among those that are in memory.
+    Rows on disk are read in pieces whose order is random, and mixed among those that are in memory. Of several
+    processes, each has its part of every batch, of its own rows.
+
+    Attributes:
+        size: rows of a batch, this process's alone.
+        share: what this process's mean loss counts for in the mean of all processes.
     """
 
     def __init__(self, train: Dataset, size: int | None, seed: int) -> None:
         self.train, self.device = train, train.values.device
-        self.size = len(train) if size is None else min(size, len(train))
-        self.generator = torch.Generator().manual_seed(seed)
+        rank, number = (0, 1) if train.share is None else rank_and_number()
+        whole = train.all_rows if size is None else min(size, train.all_rows)
+        self.size = len(train) if whole == train.all_rows else whole // number
+        self.share = self.size * number / whole
+        self.generator = torch.Generator().manual_seed(seed + rank)
         self.coming = self.chosen = self.order = torch.arange(0)  # pieces of this pass, pieces in memory, rows of those
         self.place, self.rows = 0, train
 

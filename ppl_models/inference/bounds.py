@@ -56,7 +56,7 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
     at_least_one(particles=particles)
     with seeded(seed), pyro.validation_enabled(False):
         losses = [pair_loss(family, data) for _ in range(particles)]
-    values = raw_units(-torch.stack(losses), data)
+    values = raw_units(-data.summed(torch.stack(losses)), data)
     return Estimate(float(values.mean()), float(values.std(correction=min(1, particles - 1)) / particles**0.5))
 
 

@@ -16,6 +16,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from ppl_models.datasets.shares import from_first, gathered_by_first, rank_and_number
 from ppl_models.errors import InputError
 from ppl_models.evaluation.storage import whole_file
 
@@ -47,13 +48,19 @@ class Keeper:
 
     def __init__(self, checkpoint: Checkpoint, identity: Mapping[str, str]) -> None:
         self.path, self.every, self.identity = Path(checkpoint.path), checkpoint.every, dict(identity)
-        self.kept: State | None = None
+        self.rank, number = rank_and_number()
+        self.identity["processes"] = str(number)
         self.written = time.monotonic()
+        found = from_first(self._found(resume=checkpoint.resume) if self.rank == 0 else None)
+        self.kept: State | None = None if found is None else found["states"][self.rank]
+
+    def _found(self, *, resume: bool) -> State | None:
+        """What the file holds, if it is there."""
         if not self.path.parent.is_dir():
             raise InputError(f"{self.path}: expected a folder to keep the checkpoint in, found none")
         if not self.path.exists():
-            return
-        if not checkpoint.resume:
+            return None
+        if not resume:
             raise InputError(f"{self.path}: expected no file, found one; resume from it, or name another")
         found = read_checkpoint(self.path)
         theirs = found["identity"]
@@ -62,18 +69,21 @@ class Keeper:
             raise InputError(
                 f"{self.path}: expected the checkpoint of this fit, got that of one with another {different}"
             )
-        self.kept = found["state"]
+        return found
 
     def keep(self, state: Callable[[], State]) -> None:
-        """Write the state if it is time to.
+        """Write the states of all processes, which the first one does, if it is time to.
 
         Args:
             state: makes it; dicts, lists and tuples of tensors and plain values.
         """
-        if time.monotonic() - self.written < self.every:
+        if not from_first(time.monotonic() - self.written >= self.every):
+            return
+        states = gathered_by_first(state())
+        if self.rank:
             return
         try:
-            write_checkpoint(self.path, {"identity": self.identity, "state": state()})
+            write_checkpoint(self.path, {"identity": self.identity, "states": states})
         except OSError as problem:  # a full disk must not cost the fit
             warnings.warn(f"{self.path}: the state could not be kept: {problem}", stacklevel=2)
         self.written = time.monotonic()

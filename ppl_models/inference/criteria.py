@@ -64,6 +64,7 @@ def criteria(family: Family, data: Dataset) -> Criteria:
         weights, log_density = batch.weights[counted], joint.logsumexp(-1)[counted]
         total += float(weights @ (log_density + batch.log_scale[counted]))
         certainty += float(weights @ (joint.amax(-1)[counted] - log_density))
+    total, certainty = data.summed(torch.tensor([total, certainty], dtype=torch.float64)).tolist()
     number = family.n_parameters
     bic = 2 * total - number * math.log(data.total_weight)
     return Criteria(total, number, data.total_weight, bic, 2 * total - 2 * number, bic + 2 * certainty)

@@ -11,7 +11,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppl_models.datasets import Dataset, some_of
+from ppl_models.datasets import Dataset, share_of, some_of
 from ppl_models.distributions import seeded
 from ppl_models.families import Family
 from ppl_models.inference.bounds import pair_loss, raw_units
@@ -53,6 +53,7 @@ class Record:
     ) -> None:
         self.family, self.seed = family, seed
         some = some_of(train, MOST_ROWS, seed=seed)
+        some = some if train.share is None else share_of(some)
         self.data = {"train": some} if validation is None else {"train": some, "validation": validation}
         self.objectives = [Objective()] if objective.is_elbo else [Objective(), objective]
         self.history: list[dict[str, float | int]] = []
@@ -103,7 +104,7 @@ def _evaluate(family: Family, data: Dataset, objective: Objective, *, seed: int)
     """An objective of all rows under the same noise each time, nats per row, raw units."""
     with seeded(seed):
         loss = or_nan(_whole, family, data, objective)
-    return float(raw_units(-torch.as_tensor(loss, dtype=torch.float64), data))
+    return float(raw_units(-data.summed(torch.as_tensor(loss, dtype=torch.float64)), data))
 
 
 def _whole(family: Family, data: Dataset, objective: Objective) -> Tensor:

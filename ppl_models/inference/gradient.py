@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ppl_models.datasets import Dataset
+from ppl_models.datasets.shares import rank_and_number
 from ppl_models.distributions import seeded
 from ppl_models.distributions.seeding import random_state, set_random_state
 from ppl_models.errors import InputError, at_least_one
@@ -18,6 +19,7 @@ from ppl_models.inference.batches import Batches
 from ppl_models.inference.checkpoints import Keeper, State
 from ppl_models.inference.evaluations import Descent, Record, faulty_site, or_nan
 from ppl_models.inference.objectives import Objective, require_suited, training_loss
+from ppl_models.inference.processes import together
 
 COMPLETED = "completed its cycle"  # as a reason to stop
 
@@ -82,9 +84,12 @@ def climb(
         progress: called with the number of steps done since the last call.
         keeper: keeps the state after evaluations, and may hold one to go on from.
     """
+    rank, number = rank_and_number() if train.share is not None else (0, 1)
     loss_of = training_loss(family, method.objective)
-    on_cpu = train.values.device.type == "cpu"
-    with seeded(seed), pyro.validation_enabled(False):
+    if number > 1:
+        loss_of = together(family, loss_of)
+    told_at_once = number == 1 and train.values.device.type == "cpu"
+    with seeded(seed + rank), pyro.validation_enabled(False):
         way = _Way(family, train, validation, method=method, seed=seed)
         if keeper is not None and keeper.kept is not None:
             way.restore(keeper.kept)
@@ -100,8 +105,9 @@ def climb(
                     keeper.keep(way.state)
             way.optimiser.zero_grad(set_to_none=True)
             batch = next(way.batches)
-            loss = or_nan(loss_of, batch, len(train), step)
-            if (on_cpu or not loss.requires_grad) and not math.isfinite(loss.item()):
+            loss = or_nan(loss_of, batch, train.all_rows, step)
+            loss = loss * way.batches.share if number > 1 else loss
+            if (told_at_once or not loss.requires_grad) and not math.isfinite(loss.item()):
                 site = faulty_site(family, batch)
                 return way.record.close(family, f"non-finite ELBO at step {step + 1}, site {site!r}")
             loss.backward()
@@ -168,6 +174,9 @@ def require_trainable(family: Family, train: Dataset, method: Gradient) -> None:
         InputError: an objective whose parts the family has not, or batches of one row for batch norm.
     """
     require_suited(method.objective, family)
-    smallest = min(len(train), method.batch_size or len(train))
+    number = 1 if train.share is None else rank_and_number()[1]
+    if method.batch_size is not None and method.batch_size % number:
+        raise InputError(f"batch_size: expected a multiple of {number} processes, got {method.batch_size}")
+    smallest = min(len(train), (method.batch_size or len(train)) // number)
     if smallest < 2 and any(isinstance(module, _BatchNorm) for module in family.modules()):
         raise InputError(f"{type(family).__name__}: batch norm needs two or more rows a batch, got {smallest}")

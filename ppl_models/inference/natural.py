@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ppl_models.datasets import Dataset
-from ppl_models.errors import at_least_one
+from ppl_models.errors import InputError, at_least_one
 from ppl_models.families import ClassProduct
 from ppl_models.inference.checkpoints import Keeper
 from ppl_models.inference.convergence import Ascent, Way, converge
@@ -79,6 +79,8 @@ def ascend(
         progress: called with the number of passes done since the last call.
         keeper: keeps the state after cycles, and may hold one to go on from.
     """
+    if method.batch_size is not None and train.share is not None:
+        raise InputError("NaturalGradient: expected no batch_size in several processes, whose passes are over all rows")
     rows, kept = Rows.of(family, train), None if keeper is None else keeper.kept
     asked = {"restarts": method.restarts, "starts": method.starts, "seed": seed}
     starts = ranked_starts(rows, train, **asked) if kept is None else kept["starts"]

@@ -46,7 +46,7 @@ def ranked_starts(
         return [family.settle(rows.told()[None], None)]
     few = some_of(train, max(SHORT_ROWS, 10 * family.classes), seed=seed)
     features = family.features(few)
-    subset = rows if few is train else Rows.of(family, few).single()
+    subset = Rows.of(family, few).single() if len(few) < train.all_rows else rows
     groups = family.start(few, restarts=max(starts, restarts), seed=seed).split(restarts)
     runs = [_short(subset, family.posterior(features, part)) for part in groups]
     naturals, elbos = torch.cat([run[0] for run in runs]), torch.cat([run[1] for run in runs])
@@ -77,7 +77,7 @@ def race(
     """
     left: dict[int, Left] = {}
     size = min(max(RACE_ROWS, 100 * family.classes), LAST_ROWS)
-    while len(left) + 1 < len(natural) and WORTH * size <= len(train) and size <= LAST_ROWS:
+    while len(left) + 1 < len(natural) and WORTH * size <= train.all_rows and size <= LAST_ROWS:
         going = torch.tensor([run for run in range(len(natural)) if run not in left], device=natural.device)
         sample = Rows.of(family, some_of(train, size, seed=seed)).single()
         ascent = converge(sample, Way.begin(sample, natural[going]), steps=PASSES, tolerance=QUIET)

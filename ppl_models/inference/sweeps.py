@@ -4,7 +4,7 @@ Rows whose class is certain are passed over once and for all: what they add to t
 others are passed over a block at a time, so that what a block needs stays in the processor's cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,6 +32,7 @@ class Rows:
             for the runs where each has weights of its own, and so the two below.
         base: Σ weight · h(x), nats.
         weight: what all rows weigh together.
+        summed: over all processes, where each has a share of the rows; base and weight are of all of them then.
     """
 
     family: ClassProduct
@@ -39,11 +40,22 @@ class Rows:
     settled: Float[Tensor, "*sums"]
     base: Float[Tensor, "*runs"]
     weight: Float[Tensor, "*runs"]
+    summed: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
     def of(cls, family: ClassProduct, train: Dataset) -> "Rows":
         """All rows of a table; statistics of rows of certain class are never in memory at once."""
-        held = family.width * len(train) <= (HELD_BESIDE_DISK if isinstance(train, Stored) else HELD)
+        rows = cls._of_one(family, train)
+        if train.share is None:
+            return rows
+        settled = train.summed(rows.settled + torch.zeros_like(family.model.prior()))
+        base, weight = (train.summed(torch.as_tensor(each)) for each in (rows.base, rows.weight))
+        return replace(rows, settled=settled, base=base, weight=weight, summed=train.summed)
+
+    @classmethod
+    def _of_one(cls, family: ClassProduct, train: Dataset) -> "Rows":
+        """The rows of one process."""
+        held = family.width * train.all_rows <= (HELD_BESIDE_DISK if isinstance(train, Stored) else HELD)
         if held and family.exchangeable(train):
             return cls.among(family, family.features(train).once())
         size = max(STATISTICS_AT_ONCE // family.width, FEWEST_ROWS)
@@ -81,7 +93,8 @@ class Rows:
 
     def told(self) -> Float[Tensor, "classes natural"]:
         """The prior's natural parameters and the sums of statistics of the rows of known class, their cells alone."""
-        return self.family.model.prior() + self.settled + sum(_told_sums(self.family, part) for part in self._parts())
+        found = sum(_told_sums(self.family, part) for part in self._parts())
+        return self.family.model.prior() + self.settled + self._of_all(found)
 
     def single(self) -> "Rows":
         """The same rows, those of open class in single precision unless cells are hidden; sums of them are not."""
@@ -103,17 +116,23 @@ class Rows:
             step goes, (runs, classes, natural): the prior's natural parameters and the sums of statistics.
         """
         coefficients = self.family.coefficients(natural)
-        local, total = (self.settled * coefficients).sum((-2, -1)) + self.base, self.family.model.prior() + self.settled
+        local, total = coefficients.new_zeros(len(natural)), torch.zeros_like(coefficients)
         for block in self.blocks(natural.shape[0] * natural.shape[1]):
             part, sums = self.family.sweep(block, coefficients)
             local, total = local + part, total + sums
-        return local.expand(len(natural)), total.expand_as(natural)
+        local, total = self._of_all(local), self._of_all(total)
+        settled = (self.settled * coefficients).sum((-2, -1)) + self.base
+        return settled + local, self.family.model.prior() + self.settled + total
 
     def step(self, natural: Float[Tensor, "runs classes natural"], batch: slice) -> Tensor:
         """Where the next step goes as some of the rows of open class tell it for all of them."""
         part = self.open[batch]
         _, sums = self.family.sweep(part, self.family.coefficients(natural))
         return self.family.model.prior() + self.settled + len(self.open) / len(part) * sums
+
+    def _of_all(self, sums: Tensor) -> Tensor:
+        """Sums over all processes."""
+        return sums if self.summed is None else self.summed(sums)
 
     def blocks(self, width: int) -> Iterator[Features]:
         """The rows of open class, so many at a time; all at once where some have hidden cells, which share patterns."""

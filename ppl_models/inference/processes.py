@@ -1,0 +1,31 @@
+"""Gradients of several processes: each has the loss of its part of a batch, and the mean of the gradients is taken."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ppl_models.datasets import Dataset
+from ppl_models.families import Family
+
+LossOf = Callable[[Dataset, int, int], Tensor]
+
+
+class Loss(nn.Module):
+    """The training loss as a module whose parameters are the family's."""
+
+    def __init__(self, family: Family, loss_of: LossOf) -> None:
+        super().__init__()
+        self.family, self.loss_of = family, loss_of
+
+    def forward(self, batch: Dataset, rows: int, step: int) -> Tensor:
+        """The loss of a batch, nats per row in prepared units."""
+        return self.loss_of(batch, rows, step)
+
+
+def together(family: Family, loss_of: LossOf) -> LossOf:
+    """The same loss, whose gradient is the mean of all processes'; all begin where the first one is."""
+    device = next(family.parameters()).device
+    places = None if device.type == "cpu" else [torch.cuda.current_device()]
+    return DistributedDataParallel(Loss(family, loss_of), device_ids=places, static_graph=True)
