@@ -50,7 +50,7 @@ def main(*, seed: Seed = 0, quick: Quick = False) -> None:
     random, number, draws = np.random.default_rng(seed), 20 if quick else ROWS, 100 if quick else DRAWS
     images = image_table((random.random((number, 28, 28)) < 0.2).astype(int), pixels="binary")
     rows = prepare(images.frame, images.schema)(images.frame)
-    family, net = VAE(images.schema, latent=LATENT, network=Dense((HIDDEN,))), ByHand(784, LATENT)
+    family, net = VAE(images.schema, latent=LATENT, network=Dense((HIDDEN,))), ByHand(LATENT)
     family.adopt(rows)
     family.initialise(rows, seed=seed)
     family.eval()
