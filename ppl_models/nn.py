@@ -228,6 +228,6 @@ class PixelOutput(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch numbers"]:
         """(..., features · pixels) to (..., pixels · numbers), the numbers of a pixel side by side."""
-        features = hidden.reshape(-1, self.weight.in_features, self.pixels)
+        features = hidden.reshape(hidden.shape[:-1].numel(), self.weight.in_features, self.pixels)
         numbers = torch.bmm(self.weight.weight.expand(len(features), -1, -1), features).transpose(-1, -2)
-        return (numbers + self.bias).reshape(*hidden.shape[:-1], -1)
+        return (numbers + self.bias).reshape(*hidden.shape[:-1], self.bias.numel())

@@ -13,9 +13,11 @@ import torch
 from cases import rows_of
 from several import CONJUGATE, STEPS
 
-from ppl_models import load
+from ppl_models import VAE, GaussianMixture, NaiveBayes, fit, load
 from ppl_models.datasets import Query, prepared_share, share_of, some_of, stream
 from ppl_models.datasets.dataset import Share
+from ppl_models.errors import InputError
+from ppl_models.inference import Checkpoint, Gradient, Objective, checkpoints, gradient, guide_khat, log_evidence
 from ppl_models.inference.checkpoints import read_checkpoint
 
 HERE = Path(__file__).parent
@@ -58,6 +60,21 @@ def test_the_loss_of_a_vae_is_that_of_one_process_under_the_same_noise(found):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
+def test_what_parameters_cost_counts_once(found):
+    for each in (each["by gradients"] for each in found):
+        mean, se = each["estimate"]
+        assert mean == pytest.approx(each["exact"], abs=5 * se + 1e-9)  # less than once in a million runs
+    one, two = (each["by gradients"]["history"] for each in found)
+    assert two == pytest.approx(one, abs=0.5)  # by other draws; the cost of the parameters is 0.9 nats a row
+
+
+def test_running_means_of_batch_norm_are_the_first_process_s(found):
+    assert found[0]["normed"] is not None
+    first, second = found[1]["normed"]["buffers"]
+    assert any(float(buffer.abs().max()) > 0 for buffer in first)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, second, strict=True))
+
+
 def test_several_processes_go_on_where_they_were_broken_off(found):
     for number, each in enumerate((each["resumed"] for each in found), start=1):
         assert each["states"] == number and each["history"]
@@ -85,8 +102,8 @@ class Third(Share):
     def summed(self, tensor):
         return 3 * tensor
 
-    def all_of(self, part):
-        return part
+    def gathered(self, tensor):
+        return tensor
 
 
 def test_a_share_tells_of_all_rows():
@@ -97,6 +114,28 @@ def test_a_share_tells_of_all_rows():
     assert mine[:10].share is None and mine[:10].all_rows == 10
     some = some_of(mine, 60, seed=0)
     assert set(some.hashes.tolist()) == set(some_of(rows, 60, seed=0).hashes.tolist()) & set(mine.hashes.tolist())
+
+
+def test_what_needs_all_rows_refuses_a_share_of_them(monkeypatch):
+    rows = rows_of("iris", 150)[:]
+    family = NaiveBayes(rows.schema)
+    fit(family, rows, seed=0)
+    vars(rows)["share"] = Third(150, 300)
+    for asked in (lambda: log_evidence(family, rows), lambda: guide_khat(family, rows, seed=0)):
+        with pytest.raises(InputError, match="expected a table that one process has whole, got 150 of 300 rows"):
+            asked()
+    monkeypatch.setattr(gradient, "rank_and_number", lambda: (0, 2))
+    with pytest.raises(InputError, match="free_nats: expected 0 in several processes"):
+        vae, free = VAE(rows.schema, latent=1), Gradient(steps=1, objective=Objective(free_nats=0.1))
+        gradient.require_trainable(vae, rows, free)
+
+
+def test_a_fit_of_one_process_beside_others_keeps_its_own_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "rank_and_number", lambda: (1, 2))
+    rows = rows_of("iris", 150)
+    path = tmp_path / "state"
+    fit(GaussianMixture(rows.schema, components=2), rows, seed=0, checkpoint=Checkpoint(path, every=0.0))
+    assert len(read_checkpoint(path)["states"]) == 1
 
 
 def test_where_there_is_one_process_it_has_all_rows(tmp_path):

@@ -13,7 +13,9 @@ from ppl_models import VAE, GaussianMixture, NaiveBayes, compare, fit, load, log
 from ppl_models.datasets import chunks_of, some_of, stream
 from ppl_models.datasets.dataset import BY_ROW
 from ppl_models.datasets.stored import Shelf, Stored, store
+from ppl_models.distributions import DecoderLikelihoods
 from ppl_models.errors import InputError
+from ppl_models.families import ConditionalVAE
 from ppl_models.evaluation import pieces
 from ppl_models.inference import Checkpoint, Gradient, NaturalGradient, batches, sweeps
 from ppl_models.inference.batches import Batches
@@ -125,6 +127,86 @@ def test_every_row_on_disk_is_in_one_batch_of_a_pass(monkeypatch):
         assert torch.equal(orders[-1].sort().values, rows.hashes.sort().values)
     assert not torch.equal(*orders)
     assert len(next(Batches(rows, 50, seed=0))) == 50
+
+
+def test_all_rows_as_one_batch_are_read_once():
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=96)})
+    rows = stored(prepare(frame)(frame))
+    found = Batches(rows.cast(torch.float32), None, seed=0)
+    assert next(found) is next(found) and not isinstance(next(found), Stored)
+    assert next(found).values.dtype == torch.float32 and torch.equal(next(found).hashes, rows.hashes)
+
+
+def test_wide_rows_are_read_in_smaller_pieces():
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(5, 600))).add_prefix("x")
+    assert Batches(stored(prepare(wide)(wide)), 2, seed=0).piece == batches.CELLS // 600 < batches.PIECE
+
+
+def test_a_batch_has_rows_of_open_class_where_they_are_few(monkeypatch):
+    monkeypatch.setattr("ppl_models.inference.recalled.PIECE", 4)
+    monkeypatch.setattr(sweeps, "HELD_BESIDE_DISK", 0)
+    table = load("iris")
+    frame = table.frame.assign(label=table.frame["label"].where(np.arange(150) != 77, None))
+    family, kept = NaiveBayes(table.schema), stored(prepare(frame, table.schema)(frame))
+    family.adopt(kept)
+    rows = sweeps.Rows.of(family, kept).shuffled(seed=0)
+    assert len(rows.open) == 1
+    assert [len(rows.open[first : first + 1]) for first in (0,)] == [1]
+    batched = NaturalGradient(restarts=1, starts=1, batch_size=40, epochs=2)
+    assert fit(family, kept, seed=0, method=batched).converged
+
+
+@pytest.mark.parametrize("name", [name for name in CONJUGATE if "maximum" in name or "mode" in name or "multi" in name])
+def test_rows_on_disk_are_refused_as_rows_in_memory_are(name, monkeypatch):
+    family, rows = build(name)
+    monkeypatch.setattr("ppl_models.families.class_product.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("ppl_models.datasets.dataset.ROWS_AT_ONCE", 7)
+    family.check(stored(rows))
+    family.check(rows)
+
+
+def test_columns_that_determine_one_another_are_told_of_rows_on_disk(monkeypatch):
+    monkeypatch.setattr("ppl_models.datasets.dataset.ROWS_AT_ONCE", 7)
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 0] - 2 * x[:, 1]})
+    rows = stored(prepare(frame)(frame))
+    family = GaussianMixture(rows.schema, components=2, covariance="full", estimate="maximum-likelihood")
+    with pytest.raises(InputError, match="columns 1, 2, 3 of the schema do"):
+        family.check(rows)
+
+
+def test_a_row_that_is_refused_is_named_by_its_place_in_the_table(monkeypatch):
+    for module in ("families.family", "families.conditional_vae", "distributions.pixels", "families.class_product"):
+        monkeypatch.setattr(f"ppl_models.{module}.ROWS_AT_ONCE", 7)
+    table = load("iris")
+    frame = table.frame.assign(label=table.frame["label"].where(np.arange(150) != 77, None))
+    with pytest.raises(InputError, match="that of row 78 is missing"):
+        ConditionalVAE(table.schema, latent=1).check(stored(prepare(frame, table.schema)(frame)))
+    frame = pd.DataFrame({"x": np.r_[np.linspace(0, 1, 20), 1.5]})
+    real = DecoderLikelihoods(real="continuous-bernoulli")
+    rows = stored(prepare(frame)(frame))
+    with pytest.raises(InputError, match=r"got 1.5 in row 21"):
+        VAE(rows.schema, latent=1, likelihoods=real).check(rows)
+
+
+def test_densities_on_disk_compare_as_in_memory(monkeypatch):
+    table = load("iris")
+    rows = prepare(table.frame, table.schema)(table.frame)
+    found = {}
+    for components in (1, 2):
+        family = GaussianMixture(table.schema, components=components)
+        fit(family, rows, seed=0)
+        found[str(components)] = family
+    plain = compare({name: log_density(family, rows) for name, family in found.items()})
+    monkeypatch.setattr(pieces, "ROWS", 150)
+    kept = stored(rows)
+    on_disk = compare({name: log_density(family, kept) for name, family in found.items()})
+    pd.testing.assert_frame_equal(on_disk, plain, rtol=1e-9)
+    monkeypatch.setattr(pieces, "ROWS", 40)
+    thinned = compare({name: log_density(family, kept) for name, family in found.items()})
+    columns = ["elpd", "se", "diff", "dse", "diff_low", "diff_high"]
+    pd.testing.assert_frame_equal(thinned[columns], plain[columns], rtol=1e-9)
+    assert np.isfinite(thinned["diff_khat"].iloc[1]) and thinned["diff_khat"].iloc[1] != plain["diff_khat"].iloc[1]
 
 
 def test_a_vae_learns_from_rows_on_disk_and_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,17 +14,18 @@ import torch
 import typer
 from torch import distributed
 
-from ppl_models.commands.options import make_family, make_method
+from ppl_models.commands.options import family_kind, make_family, make_method
 from ppl_models.datasets import Dataset, Preparation, prepared_share, stream
 from ppl_models.datasets.shares import rank_and_number
 from ppl_models.errors import InputError
 from ppl_models.evaluation.storage import whole_file
-from ppl_models.families import ClassProduct
+from ppl_models.families import Amortised, ClassProduct, Family, SemiSupervisedVAE
 from ppl_models.inference import Checkpoint, Fit, Gradient, NaturalGradient, fit
 from ppl_models.inference.checkpoints import write_checkpoint
 
 STATE, WEIGHTS, RUN = "state", "weights.safetensors", "run.json"
 EVERY = 60.0  # seconds between two writings of the state
+PATIENCE = timedelta(days=1)  # of processes that wait for the first one, which looks through the whole table
 VERSIONS = ("ppl-models", "torch", "pyro-ppl")
 
 
@@ -40,7 +41,8 @@ class Asked:
         validation: rows to stop by, of the same columns.
         method: settings of the fit.
         seed: of everything.
-        device: auto, cpu or cuda.
+        device: cpu or cuda, which takes all rows into its memory; auto for cuda where there is one and the family is
+            fitted by gradients.
         resume: whether to go on from what the folder holds.
         as_json: whether to print JSON.
     """
@@ -68,14 +70,14 @@ def run(table: Path, **options: object) -> int:
         The exit code, 0.
     """
     started, asked = time.perf_counter(), Asked(table, **options)
-    with _processes(asked.device) as device:
+    conjugate = issubclass(family_kind(asked.family), ClassProduct)
+    with _processes("cpu" if conjugate and asked.device == "auto" else asked.device) as device:
         alone = rank_and_number()[0] == 0  # in what is written
         if alone:
             _require_folder(asked.output, resume=asked.resume)
         preparation, train = _rows(asked.table, label=asked.label, device=device)
         chosen = make_family(asked.family, preparation.schema).to(device)
-        kind = NaturalGradient if isinstance(chosen, ClassProduct) else Gradient
-        told = {"seed": asked.seed, "method": make_method(asked.method, kind)}
+        told = {"seed": asked.seed, "method": make_method(asked.method, NaturalGradient if conjugate else Gradient)}
         if asked.validation is not None:
             told["validation"] = _rows(asked.validation, preparation=preparation, device=device)[1]
         if alone:
@@ -103,17 +105,38 @@ def _facts(asked: Asked, train: Dataset, found: Fit) -> dict[str, object]:
     """What tells a run from others, and what came of it."""
     return {
         "command": "fit",
-        **{name: str(value) for name, value in vars(asked).items() if value and name not in ("resume", "as_json")},
+        **{name: str(value) if isinstance(value, Path) else value for name, value in vars(asked).items()},
         "versions": {name: version(name) for name in VERSIONS},
         "processes": rank_and_number()[1],
         "rows": train.all_rows,
-        "columns": train.schema.kinds,
+        "columns": {
+            column.name: column.kind if not column.categories else {column.kind: [*map(str, column.categories)]}
+            for column in train.schema.described
+        },
         "elbo": found.elbo,
-        "unit": "nats per row, raw units, higher is better; a lower bound",
+        "unit": "nats per row, raw units, higher is better",
+        "meaning": _meaning(found.family),
         "stop": found.stop,
         "converged": found.converged,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _meaning(family: Family) -> str:
+    """What the ELBO of a family is."""
+    if isinstance(family, ClassProduct):
+        found = {
+            "bayes": "a lower bound on the log evidence",
+            "map": "the log likelihood and the log prior density at the mode",
+            "maximum-likelihood": "the log likelihood at its maximum, exact",
+        }[family.likelihoods.estimate]
+    elif isinstance(family, Amortised):
+        found = "a lower bound on the log likelihood"
+    else:
+        found = "log p(x, z) at the guide's point, a bound on nothing"
+    labelled = isinstance(family, SemiSupervisedVAE) or (isinstance(family, ClassProduct) and family.labelled)
+    joint = f", of the rows with their {family.schema.label.name!r} where it is known" if labelled else ""
+    return f"{found}{joint}" + (f", given {family.given}" if family.given else "")
 
 
 @contextmanager
@@ -129,7 +152,7 @@ def _processes(device: str) -> Iterator[str]:
         return
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield f"cuda:{torch.cuda.current_device()}" if cuda else "cpu"
     finally:
@@ -158,6 +181,6 @@ def _write(output: Path, found: Fit, told: dict[str, object]) -> None:
 
 def _words(told: dict[str, object], output: Path) -> str:
     return (
-        f"ELBO {told['elbo']:.4f} nats per row of {told['rows']} training rows (raw units, higher is better; a lower "
-        f"bound), {told['stop']}; in {told['wall_s']:.1f} s, written to {output}"
+        f"ELBO {told['elbo']:.4f} nats per row of {told['rows']} training rows (raw units, higher is better; "
+        f"{told['meaning']}), {told['stop']}; in {told['wall_s']:.1f} s, written to {output}"
     )

@@ -1,21 +1,29 @@
-"""Families and settings as a command line names them: ``gaussian-mixture: components=3 covariance=full``."""
+"""Families and settings as a command line names them: ``gaussian-mixture: components=3 weights.concentration=0.1``.
+
+A setting that has settings itself is told by its name and theirs, ``likelihoods.counts=negative-binomial``; where it is
+one of several, as networks are, its own name chooses which: ``network=convolutional network.channels=16,32``.
+"""
 
 import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Literal, TypeVar, Union, get_args, get_origin
+
+import torch
 
 from ppl_models import families
 from ppl_models.datasets import Schema
 from ppl_models.errors import InputError
-from ppl_models.families import Family
+from ppl_models.families import ClassProduct, Family
 from ppl_models.inference import Gradient, NaturalGradient
 
-Settings = Mapping[str, object]
+Settings = Mapping[str, str]
+Item = TypeVar("Item")
 Method = TypeVar("Method", NaturalGradient, Gradient)
-NAMES = {int: "a whole number", float: "a number", str: "a word"}
-KINDS = {"True": True, "False": False, "None": None}
+NAMES = {int: "a whole number", float: "a number", bool: "True or False"}
+TRUTHS = {"True": True, "False": False}
 
 
 def _dashed(name: str) -> str:
@@ -23,33 +31,39 @@ def _dashed(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
-FAMILIES = {
+FAMILIES: dict[str, type[Family]] = {
     _dashed(name): kind
     for name in families.__all__
-    if isinstance(kind := getattr(families, name), type) and issubclass(kind, Family) and not inspect.isabstract(kind)
+    if isinstance(kind := getattr(families, name), type)
+    and issubclass(kind, Family)
+    and not (inspect.isabstract(kind) or kind is ClassProduct)
 }
+
+
+def family_kind(told: str) -> type[Family]:
+    """The family of a name, with or without settings behind it.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    name = told.partition(":")[0].strip()
+    if name not in FAMILIES:
+        raise InputError(f"family: expected one of {', '.join(FAMILIES)}, got {name!r}")
+    return FAMILIES[name]
 
 
 def make_family(told: str, schema: Schema) -> Family:
     """The family of a name and its settings.
 
     Args:
-        told: ``name`` or ``name: setting=value …``; numbers and names alone can be set here.
+        told: ``name`` or ``name: setting=value …``.
         schema: what the columns are.
 
     Raises:
         InputError: there is no such family or setting, a setting is missing, or what the family refuses.
     """
-    name, _, rest = told.partition(":")
-    if name.strip() not in FAMILIES:
-        raise InputError(f"family: expected one of {', '.join(FAMILIES)}, got {name.strip()!r}")
-    kind, given = FAMILIES[name.strip()], settings(rest)
-    known = {key: one for key, one in inspect.signature(kind).parameters.items() if key != "schema"}
-    _require_known(f"family {name.strip()!r}", given, tuple(known))
-    missing = [key for key, one in known.items() if one.default is inspect.Parameter.empty and key not in given]
-    if missing:
-        raise InputError(f"family {name.strip()!r}: expected {missing[0]}=…, got {rest.strip() or 'no settings'!r}")
-    return kind(schema, **{key: _suited(key, value, known[key].annotation) for key, value in given.items()})
+    kind, (name, _, rest) = family_kind(told), told.partition(":")
+    return _made(kind, settings(rest), f"family {name.strip()!r}", schema=schema)
 
 
 def make_method(told: str, kind: type[Method]) -> Method:
@@ -62,18 +76,16 @@ def make_method(told: str, kind: type[Method]) -> Method:
     Raises:
         InputError: there is no such setting, or its value is refused.
     """
-    given = settings(told)
-    _require_known("method", given, tuple(one.name for one in fields(kind)))
-    return kind(**given)
+    return _made(kind, settings(told), "method")
 
 
 def settings(told: str) -> Settings:
-    """``setting=value …`` as names and numbers, truths and words.
+    """``setting=value …`` as names and words.
 
     Raises:
         InputError: a part that is no such pair, or a setting given twice.
     """
-    found: dict[str, object] = {}
+    found: dict[str, str] = {}
     for pair in told.split():
         name, equals, value = pair.partition("=")
         name = name.replace("-", "_")
@@ -81,29 +93,71 @@ def settings(told: str) -> Settings:
             raise InputError(f"settings: expected setting=value, got {pair!r}")
         if name in found:
             raise InputError(f"settings: {name!r} is given twice")
-        found[name] = _value(value)
+        found[name] = value
     return found
 
 
-def _value(word: str) -> object:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return KINDS.get(word, word)
+def _made(kind: Callable[..., Item], given: Settings, whose: str, **rest: object) -> Item:
+    """What a class makes of settings, each read as the class says what it is."""
+    known = {name: one for name, one in _parameters(kind).items() if name not in rest}
+    words: dict[str, dict[str, str]] = {}
+    for name, word in given.items():
+        head, _, behind = name.partition(".")
+        if head not in known:
+            raise InputError(f"{whose}: expected settings among {', '.join(known)}, got {head!r}")
+        words.setdefault(head, {})[behind] = word
+    missing = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in words]
+    if missing:
+        shown = " ".join(f"{name}={word}" for name, word in given.items()) or "no settings"
+        raise InputError(f"{whose}: expected {missing[0]}=…, got {shown!r}")
+    return kind(**rest, **{name: _value(name, known[name], told) for name, told in words.items()})
 
 
-def _suited(name: str, value: object, kind: object) -> object:
-    """A setting's value, refused where it is not of a plain kind that is asked for."""
-    if kind is float and isinstance(value, int):
-        return float(value)
-    if kind in NAMES and not (isinstance(value, kind) and not isinstance(value, bool)):
-        raise InputError(f"setting {name!r}: expected {NAMES[kind]}, got {value!r}")
-    return value
+def _parameters(kind: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    """What a class is made with; what it hands on to the class it is made from is among it."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in kind.__mro__:
+        if "__init__" in vars(each):
+            own = inspect.signature(each).parameters
+            plain = {name: one for name, one in own.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
+            found = plain | found
+            if len(plain) == len(own):
+                break
+    return found
 
 
-def _require_known(whose: str, given: Settings, known: tuple[str, ...]) -> None:
-    unknown = next((name for name in given if name not in known), None)
-    if unknown is not None:
-        raise InputError(f"{whose}: expected settings among {', '.join(known)}, got {unknown!r}")
+def _value(name: str, one: inspect.Parameter, told: Mapping[str, str]) -> object:
+    """A setting's value by its own word, told[""], or by those of its settings."""
+    if not is_dataclass(one.annotation):
+        if set(told) != {""}:
+            raise InputError(f"setting {name!r}: it has no settings, got {name}.{next(filter(None, told))}=…")
+        return _read(name, told[""], one.annotation)
+    kind = type(one.default) if is_dataclass(one.default) else one.annotation
+    kinds = {_dashed(each.__name__): each for each in one.annotation.__subclasses__()}
+    if "" in told:
+        if told[""] not in kinds:
+            some = [*kinds] or [f"{name}.{each}=…" for each in _parameters(kind)]
+            raise InputError(f"setting {name!r}: expected {', '.join(some)}, got {told['']!r}")
+        kind = kinds[told[""]]
+    return _made(kind, {key: word for key, word in told.items() if key}, f"setting {name!r}")
+
+
+def _read(name: str, word: str, kind: object) -> object:
+    """A word as what a setting is."""
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        if word not in options:
+            raise InputError(f"setting {name!r}: expected one of {', '.join(map(str, options))}, got {word!r}")
+        return word
+    if get_origin(kind) in (Union, UnionType):
+        (plain,) = (each for each in options if each is not type(None))
+        return None if word == "None" else _read(name, word, plain)
+    if get_origin(kind) is tuple:
+        return tuple(_read(name, each, options[0]) for each in word.split(","))
+    if kind is torch.dtype and word in ("float32", "float64"):
+        return getattr(torch, word)
+    try:
+        return {int: int, float: float, str: str, bool: TRUTHS.__getitem__}[kind](word)
+    except (KeyError, ValueError):
+        expected = NAMES.get(kind, "float32 or float64" if kind is torch.dtype else "a value that Python alone can say")
+        raise InputError(f"setting {name!r}: expected {expected}, got {word!r}") from None

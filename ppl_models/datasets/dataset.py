@@ -1,7 +1,7 @@
 """A table as tensors: what models and guides are called with, whole or a batch at a time."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,8 +34,8 @@ class Share:
         """The sum over all processes."""
         raise NotImplementedError
 
-    def all_of(self, part: "Dataset") -> "Dataset":
-        """The rows that every process brings, one after another."""
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """What every process brings, one after another."""
         raise NotImplementedError
 
 
@@ -94,6 +94,11 @@ class Dataset:
         return digest
 
     @property
+    def rows_before(self) -> int:
+        """How many rows of other processes come before these."""
+        return 0 if self.share is None else self.share.first
+
+    @property
     def all_rows(self) -> int:
         """How many rows there are, those of other processes included."""
         return len(self) if self.share is None else self.share.rows
@@ -102,16 +107,42 @@ class Dataset:
         """The sum over all processes of what these rows come to."""
         return tensor if self.share is None else self.share.summed(tensor)
 
+    def sum_of(self, of: Callable[["Dataset"], Tensor]) -> Tensor:
+        """The sum over all rows, those of other processes included.
+
+        Args:
+            of: what some of the rows, in memory, come to.
+        """
+        return self.summed(sum((of(part) for part in chunks_of(self, ROWS_AT_ONCE)), start=of(self[:0])))
+
+    def require_whole(self, what: str) -> None:
+        """Refuse the rows of one of several processes.
+
+        Args:
+            what: what needs all rows.
+
+        Raises:
+            InputError: there are rows in other processes.
+        """
+        if self.share is not None:
+            raise InputError(
+                f"{what}: expected a table that one process has whole, got {len(self)} of {self.all_rows} rows"
+            )
+
     @property
     def total_weight(self) -> float:
         """The sum of all rows' weights: what "per row" divides by."""
         return float(self.summed(self.weights.sum()))
 
     @cached_property
+    def known_labels(self) -> int:
+        """How many rows' class is known, those of other processes included."""
+        return int(self.sum_of(lambda part: (part.labels != UNKNOWN).sum()))
+
+    @cached_property
     def total_log_scale(self) -> float:
         """Σ weight · log |d prepared / d raw|, nats: what the ELBO of raw rows is more than that of prepared ones."""
-        parts = chunks_of(self, ROWS_AT_ONCE)
-        return float(self.summed(sum((part.weights * part.log_scale).sum() for part in parts)))
+        return float(self.sum_of(lambda part: (part.weights * part.log_scale).sum()))
 
     @cached_property
     def complete(self) -> bool:
@@ -169,13 +200,26 @@ def chunks_of(data: Dataset, size: int) -> Iterator[Dataset]:
         yield data[start : start + max(size, 1)]
 
 
+def pieces_of(data: Dataset, size: int, chosen: Int[Tensor, " pieces"]) -> Dataset:
+    """Some of the pieces that ``chunks_of`` cuts the rows in, joined in order."""
+    return joined([data[size * piece : size * (piece + 1)] for piece in chosen.sort().values.tolist()])
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """The rows of all parts, one after another."""
+    return replace(
+        parts[0], share=None, **{name: torch.cat([getattr(part, name) for part in parts]) for name in BY_ROW}
+    )
+
+
 def some_of(data: Dataset, most: int, *, seed: int) -> Dataset:
     """So many of all rows at most, chosen at random, in order; the same rows in each of several processes."""
     if data.all_rows <= most and data.share is None:
         return data
     number = min(most, data.all_rows)
     chosen = np.sort(np.random.default_rng(seed).choice(data.all_rows, number, replace=False, shuffle=False))
-    first = 0 if data.share is None else data.share.first
-    mine = chosen[(chosen >= first) & (chosen < first + len(data))] - first
+    mine = chosen[(chosen >= data.rows_before) & (chosen < data.rows_before + len(data))] - data.rows_before
     part = data[torch.from_numpy(mine).to(data.labels.device)]
-    return part if data.share is None else data.share.all_of(part)
+    if data.share is None:
+        return part
+    return replace(part, **{name: data.share.gathered(getattr(part, name)) for name in BY_ROW})

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from ppl_models.datasets.dataset import BY_ROW, Dataset, Share
+from ppl_models.datasets.dataset import Dataset, Share
 from ppl_models.datasets.preparation import Preparation, prepare
 from ppl_models.datasets.streams import Stream
 
@@ -32,11 +32,11 @@ class Processes(Share):
         distributed.all_reduce(total)
         return total
 
-    def all_of(self, part: Dataset) -> Dataset:
-        """The rows that every process brings, one after another."""
-        found: list[dict[str, Tensor]] = [{} for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(found, {name: getattr(part, name) for name in BY_ROW})
-        return replace(part, share=None, **{name: torch.cat([each[name] for each in found]) for name in BY_ROW})
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """What every process brings, one after another."""
+        found: list[Tensor] = [tensor] * distributed.get_world_size()
+        distributed.all_gather_object(found, tensor.cpu())
+        return torch.cat(found).to(tensor.device)
 
 
 def rank_and_number() -> tuple[int, int]:
@@ -74,7 +74,9 @@ def share_of(data: Dataset) -> Dataset:
 
 
 def prepared_share(table: Stream, preparation: Preparation | None = None) -> tuple[Preparation, Dataset]:
-    """Prepare this process's rows of a stream, which is all that it reads of them; all of them where there is but one.
+    """Prepare this process's rows of a stream; all of them where there is but one.
+
+    Of Parquet files it reads no others. Of CSV files and queries it reads those before them as well, and drops them.
 
     Args:
         table: the stream, the same in every process.

@@ -83,6 +83,8 @@ def read_blocks(
             if len(frame.iloc[rows]):
                 yield Block(frame.iloc[rows], str(path), first + range(last)[rows].start)
             first += last
+            if part is not None and before >= part.stop:
+                return
 
 
 def count_rows(source: Source, size: int) -> int:

@@ -71,6 +71,7 @@ class Conjugate(nn.Module, ABC):
         given: what the columns' probability is conditional on; "" for nothing.
         of_probabilities: whether t(θ) are logarithms of probabilities, of which a point estimate may have some of 0.
         nonnegative: whether T(x) is never negative.
+        together: whether columns vary together given the class, so that some may determine another.
         footprint: numbers that the predictive density of a cell and class holds at once.
     """
 
@@ -78,6 +79,7 @@ class Conjugate(nn.Module, ABC):
     given: str = ""
     of_probabilities: bool = False
     nonnegative: bool = False
+    together: bool = False
     footprint: int = 1
 
     def __init__(self, site: str, columns: tuple[int, ...], prior: Float[Tensor, " natural"]) -> None:
@@ -227,11 +229,21 @@ class Conjugate(nn.Module, ABC):
         """The rows whose missing cells the statistics cannot leave out; None where they can."""
         return None
 
-    def check(self, observed: Bool[Tensor, "rows columns"]) -> None:
-        """Refuse rows with cells missing that this likelihood cannot do without; most need none."""
+    def check(self, observed: Bool[Tensor, "rows columns"], *, before: int = 0) -> None:
+        """Refuse rows with cells missing that this likelihood cannot do without; most need none.
 
-    def check_unpriced(self, values: Float[Tensor, "rows columns"], observed: Bool[Tensor, "rows columns"]) -> None:
-        """Refuse rows whose likelihood is sure to have no maximum; most likelihoods have one."""
+        Args:
+            observed: which cells were there.
+            before: how many rows of the table come before these.
+        """
+
+    def check_unpriced(self, sums: Float[Tensor, " natural"], *, rows: int) -> None:
+        """Refuse rows whose likelihood is sure to have no maximum; most likelihoods have one.
+
+        Args:
+            sums: Σ T(x) of the rows with no cell missing, of prepared values.
+            rows: how many rows there are in all.
+        """
 
     def learn(self, values: Float[Tensor, "rows columns"], scale: Float[Tensor, " every"]) -> None:
         """Take from the training rows what the prior needs for its unit; only counts need it."""

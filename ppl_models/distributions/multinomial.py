@@ -75,13 +75,13 @@ class DirichletMultinomial(Conjugate):
         super().__init__(site, columns, torch.ones(len(columns), dtype=torch.float64))
         self.register_buffer("totals", torch.zeros(QUANTILES, dtype=torch.float64))
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, before: int = 0) -> None:
         """Refuse rows with some of the cells missing, but not all."""
         partial = observed.any(-1) & ~observed.all(-1)
         if bool(partial.any()):
             row = int(partial.nonzero()[0, 0])
             raise InputError(
-                f"row {row + 1}: {int((~observed[row]).sum())} of {len(self.columns)} counts are missing, "
+                f"row {before + row + 1}: {int((~observed[row]).sum())} of {len(self.columns)} counts are missing, "
                 "expected all or none of the multinomial's cells"
             )
 

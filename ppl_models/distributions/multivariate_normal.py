@@ -40,6 +40,7 @@ class NormalWishart(Conjugate):
     """
 
     COUNT = 0.01
+    together = True
     supports = MappingProxyType({"precision": constraints.positive_definite, "loc": constraints.real})
 
     def __init__(self, site: str, columns: tuple[int, ...], classes: int, *, tied: bool = False) -> None:
@@ -49,16 +50,19 @@ class NormalWishart(Conjugate):
         prior = torch.cat([scatter.new_tensor([self.COUNT]), scatter.new_zeros(self.size), scatter.flatten()])
         super().__init__(site, columns, prior)
 
-    def check_unpriced(self, values: Tensor, observed: Tensor) -> None:
+    def check_unpriced(self, sums: Tensor, *, rows: int) -> None:
         """Refuse fewer rows than columns and one, and columns that determine one another."""
-        if len(values) < self.size + 1:
+        if rows < self.size + 1:
             raise InputError(
                 f"covariance of {self.size} columns: expected {self.size + 1} rows or more for maximum likelihood, got "
-                f"{len(values)}; estimate 'bayes' or 'map' does with fewer"
+                f"{rows}; estimate 'bayes' or 'map' does with fewer"
             )
-        complete = values[observed.all(-1)]
-        spread, axes = torch.linalg.eigh(torch.cov(complete.T).reshape(self.size, self.size))
-        if len(complete) > self.size and float(spread[0]) < DEPENDENT * float(spread[-1]):
+        complete, mean = float(sums[0]), sums[1 : self.size + 1] / sums[0]
+        if complete <= self.size:
+            return
+        squares = sums[self.size + 1 :].view(self.size, self.size)
+        spread, axes = torch.linalg.eigh(squares / complete - mean[:, None] * mean)
+        if float(spread[0]) < DEPENDENT * float(spread[-1]):
             tied = [self.columns[index] + 1 for index in (axes[:, 0].abs() > 0.01).nonzero()[:, 0].tolist()]
             raise InputError(
                 f"covariance: expected columns that do not determine one another, columns {', '.join(map(str, tied))} "

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ppl_models.datasets import Dataset, Schema
+from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE
 from ppl_models.distributions.continuous_bernoulli import ROUNDING, ContinuousBernoulli
 from ppl_models.distributions.grey_levels import DequantisedNormal, DiscretisedLogistic
 from ppl_models.errors import InputError
@@ -88,7 +89,7 @@ class DequantisedNormalHead(nn.Module):
         return DequantisedNormal(loc, bounded_scale(self.scale, self.levels), shift=shift, levels=self.levels)
 
 
-def require_unit_interval(batch: Dataset, columns: Iterable[int]) -> None:
+def require_unit_interval(batch: Dataset, columns: Sequence[int]) -> None:
     """Refuse columns that the continuous Bernoulli cannot describe.
 
     Args:
@@ -104,14 +105,23 @@ def require_unit_interval(batch: Dataset, columns: Iterable[int]) -> None:
             raise InputError(
                 f"column {column.name!r}: the continuous Bernoulli needs a real column, got a {column.kind} one"
             )
-        raw = batch.values[:, index] * batch.scale[index] + batch.loc[index]
-        beyond = batch.observed[:, index] & ((raw - 0.5).abs() > 0.5 + ROUNDING)
-        if bool(beyond.any()):
-            row = int(beyond.nonzero()[0, 0])
-            raise InputError(
-                f"column {column.name!r}: the continuous Bernoulli needs values from 0 to 1, got {float(raw[row]):g} "
-                f"in row {row + 1}; divide by the largest value there can be, or use the normal likelihood"
-            )
+    before = batch.rows_before
+    for part in chunks_of(batch, ROWS_AT_ONCE):
+        for index in columns:
+            _require_unit_interval(part, index, before)
+        before += len(part)
+
+
+def _require_unit_interval(part: Dataset, index: int, before: int) -> None:
+    raw = part.values[:, index] * part.scale[index] + part.loc[index]
+    beyond = part.observed[:, index] & ((raw - 0.5).abs() > 0.5 + ROUNDING)
+    if bool(beyond.any()):
+        row = int(beyond.nonzero()[0, 0])
+        raise InputError(
+            f"column {part.schema.names[index]!r}: the continuous Bernoulli needs values from 0 to 1, got "
+            f"{float(raw[row]):g} in row {before + row + 1}; divide by the largest value there can be, or use the "
+            "normal likelihood"
+        )
 
 
 def require_levels(schema: Schema, columns: Iterable[int]) -> None:

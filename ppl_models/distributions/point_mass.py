@@ -34,6 +34,7 @@ class PointMass(Conjugate):
         super().__init__(block.site, block.columns, torch.zeros_like(block.prior) if flat else block.prior)
         self.block, self.flat = block, flat
         self.given, self.nonnegative, self.footprint = block.given, block.nonnegative, block.footprint
+        self.together = block.together
 
     def learn(self, values: Tensor, scale: Tensor) -> None:
         """Let the prior take its unit."""
@@ -42,13 +43,13 @@ class PointMass(Conjugate):
         if not self.flat:
             self.prior = self.block.prior
 
-    def check(self, observed: Tensor) -> None:
+    def check(self, observed: Tensor, *, before: int = 0) -> None:
         """What the likelihood refuses."""
-        self.block.check(observed)
+        self.block.check(observed, before=before)
 
-    def check_unpriced(self, values: Tensor, observed: Tensor) -> None:
+    def check_unpriced(self, sums: Tensor, *, rows: int) -> None:
         """What the likelihood refuses where there is no prior."""
-        self.block.check_unpriced(values, observed)
+        self.block.check_unpriced(sums, rows=rows)
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """T(x)."""

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from ppl_models.errors import InputError
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
-from ppl_models.evaluation.differences import mean_interval, tail_khat
-from ppl_models.evaluation.pieces import mean, pieces, standard_error
+from ppl_models.evaluation.differences import interval_by_moments, tail_khat
+from ppl_models.evaluation.pieces import Moments, mean, moments, pieces, some, standard_error
 
 NORMAL_95 = 1.96  # standard errors on each side of an interval
 
@@ -110,10 +110,10 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
         A table indexed by model, with the columns `elpd`, `se`, `diff` (elpd less the reference's),
         `dse` (paired standard error of `diff` over rows), `diff_low` and `diff_high` (its 95 % interval, wider than
         1.96 `dse` on the longer side of skewed differences, and by the Monte Carlo errors of both as far as they are
-        known), `diff_khat` (of the differences' tail; above 0.5 the interval is not to be trusted), `kind`, `draws`,
-        `mean_se` (Monte Carlo standard error of `elpd`), `rise` (of a bound, from half of its draws to all),
-        `effective` (the median over rows of their weights' effective sample size) and `khat_high` (share of rows with
-        k-hat above 0.7); the last three are NaN where nothing is drawn.
+        known), `diff_khat` (of the differences' tail, seen at a million rows at most; above 0.5 the interval is not to
+        be trusted), `kind`, `draws`, `mean_se` (Monte Carlo standard error of `elpd`), `rise` (of a bound, from half of
+        its draws to all), `effective` (the median over rows of their weights' effective sample size) and `khat_high`
+        (share of rows with k-hat above 0.7); the last three are NaN where nothing is drawn.
 
     Raises:
         InputError: No density, an unknown reference, values that are not finite, or densities that
@@ -139,17 +139,18 @@ def compare(densities: Mapping[str, Density], *, reference: str | None = None) -
 
 
 def _row(density: Density, reference: Density) -> dict[str, object]:
-    difference = density.values - reference.values
-    middle, (low,), (high,) = mean(difference), *mean_interval(difference[None])
+    terms = (density.values, reference.values)
+    found = moments(terms)
+    (low,), (high,) = _interval(found)
     drawn = 0.0 if density is reference else NORMAL_95 * np.nan_to_num(np.hypot(density.mean_se, reference.mean_se))
     return {
         "elpd": density.elpd,
         "se": density.se,
-        "diff": middle,
-        "dse": standard_error(difference),
-        "diff_low": middle - float(np.hypot(middle - low, drawn)),
-        "diff_high": middle + float(np.hypot(high - middle, drawn)),
-        "diff_khat": float(tail_khat(difference[None])[0]) if density is not reference else float("nan"),
+        "diff": found.mean,
+        "dse": found.standard_error,
+        "diff_low": found.mean - float(np.hypot(found.mean - low, drawn)),
+        "diff_high": found.mean + float(np.hypot(high - found.mean, drawn)),
+        "diff_khat": float(tail_khat(some(terms)[None])[0]) if density is not reference else float("nan"),
         "kind": density.kind,
         "draws": density.draws,
         "mean_se": density.mean_se,
@@ -157,6 +158,13 @@ def _row(density: Density, reference: Density) -> dict[str, object]:
         "effective": float("nan") if density.effective is None else float(np.median(density.effective)),
         "khat_high": _share_unreliable(density.khat),
     }
+
+
+def _interval(found: Moments) -> tuple[Float[np.ndarray, " 1"], Float[np.ndarray, " 1"]]:
+    """The 95 % interval of a mean; NaN for a single row."""
+    if found.rows < 2:
+        return np.full(1, np.nan), np.full(1, np.nan)
+    return interval_by_moments(found.rows, *np.array([[found.mean], [found.deviation], [found.skewness]]))
 
 
 def _share_unreliable(khat: Float[np.ndarray, " rows"] | None) -> float:

@@ -43,6 +43,23 @@ def mean_interval(
     deviation = values.std(-1, ddof=1)
     spread = np.where(deviation > 0, deviation, 1.0)
     skewness = ((values - mean[..., None]) ** 3).mean(-1) / spread**3
+    return interval_by_moments(rows, mean, deviation, skewness)
+
+
+def interval_by_moments(
+    rows: int,
+    mean: Float[np.ndarray, " tables"],
+    deviation: Float[np.ndarray, " tables"],
+    skewness: Float[np.ndarray, " tables"],
+) -> tuple[Float[np.ndarray, " tables"], Float[np.ndarray, " tables"]]:
+    """The interval of ``mean_interval`` by what it asks of the rows.
+
+    Args:
+        rows: how many; 2 at least.
+        mean: of the rows.
+        deviation: their standard deviation, with rows − 1.
+        skewness: their third central moment over the cube of that.
+    """
     quantiles = stats.t(rows - 1).ppf([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]) / rows**0.5
     plain = [mean - deviation * quantile for quantile in quantiles[::-1]]
     unskewed = [mean - deviation * _unskewed(quantile, skewness, rows) for quantile in quantiles[::-1]]

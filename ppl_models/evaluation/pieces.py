@@ -1,7 +1,8 @@
 """Numbers of more rows than memory should hold: gone through a piece at a time, from disk where they are on disk."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -17,17 +18,56 @@ def pieces(values: Float[np.ndarray, " rows"]) -> Iterator[Float[np.ndarray, " _
             values._mmap.madvise(mmap.MADV_DONTNEED)
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Of the numbers of all rows.
+
+    Attributes:
+        rows: how many.
+        mean: of them.
+        deviation: their standard deviation, with rows − 1; NaN for a single row.
+        skewness: their third central moment over the cube of that; 0 where all are alike.
+    """
+
+    rows: int
+    mean: float
+    deviation: float
+    skewness: float
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean; NaN for a single row."""
+        return self.deviation / self.rows**0.5
+
+
 def mean(values: Float[np.ndarray, " rows"]) -> float:
     """The mean of all rows."""
-    if len(values) <= ROWS:
-        return float(np.mean(values))
     return float(sum(part.sum() for part in pieces(values)) / len(values))
 
 
 def standard_error(values: Float[np.ndarray, " rows"]) -> float:
     """The standard error of the mean of all rows; NaN for a single one."""
-    rows = len(values)
-    if rows <= ROWS:
-        return float(np.std(values, ddof=1) / np.sqrt(rows)) if rows > 1 else float("nan")
-    centre = mean(values)
-    return float(np.sqrt(sum(((part - centre) ** 2).sum() for part in pieces(values)) / (rows - 1) / rows))
+    return moments([values]).standard_error
+
+
+def moments(terms: Sequence[Float[np.ndarray, " rows"]]) -> Moments:
+    """The moments of the first numbers, or of those less the second ones, row by row."""
+    rows = len(terms[0])
+    centre = sum(part.sum() for part in _differences(terms)) / rows
+    squares = cubes = 0.0
+    for part in _differences(terms):
+        away = part - centre
+        squares, cubes = squares + (away**2).sum(), cubes + (away**3).sum()
+    deviation = float(np.sqrt(squares / (rows - 1))) if rows > 1 else float("nan")
+    return Moments(rows, float(centre), deviation, float(cubes / rows / deviation**3) if deviation > 0 else 0.0)
+
+
+def some(terms: Sequence[Float[np.ndarray, " rows"]]) -> Float[np.ndarray, " some"]:
+    """The same numbers as of ``moments``: all of them, or of more than a million rows evenly spaced ones."""
+    step = -(-len(terms[0]) // ROWS)
+    return np.concatenate([part[::step] for part in _differences(terms)])
+
+
+def _differences(terms: Sequence[Float[np.ndarray, " rows"]]) -> Iterator[Float[np.ndarray, " _"]]:
+    for first, *others in zip(*map(pieces, terms), strict=True):
+        yield first - others[0] if others else first

@@ -1,5 +1,7 @@
 """The class-given product as a family: the pair of ``mixture.py`` with closed forms of its step, bound and density."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from pyro.infer import TraceEnum_ELBO
@@ -9,13 +11,12 @@ from torch.distributions import Categorical
 from ppl_models.datasets import Dataset, Schema, chunks_of, some_of
 from ppl_models.datasets.dataset import ROWS_AT_ONCE, UNKNOWN
 from ppl_models.distributions import ConjugateRow, Likelihoods, Weights, WeightsPrior
+from ppl_models.distributions.conjugate import Conjugate
 from ppl_models.errors import InputError
-from ppl_models.families.family import Draws, Exact
+from ppl_models.families.family import LEARNT, Draws, Exact
 from ppl_models.families.features import Features, coefficients, sums, sweep
 from ppl_models.families.mixture import Guide, Model
 from ppl_models.families.starts import embed, one_hot, partitions
-
-LEARNT = 100_000
 
 
 class ClassProduct(Exact):
@@ -83,27 +84,30 @@ class ClassProduct(Exact):
     def check(self, train: Dataset) -> None:
         """Refuse rows of another schema, too few rows, and cells that a likelihood cannot miss."""
         super().check(train)
-        for block in self.row:
-            block.check(block.pick(train.observed[:1] if train.complete else train.observed))
+        before = train.rows_before
+        for part in [train[:1]] if train.complete else chunks_of(train, ROWS_AT_ONCE):
+            for block in self.row:
+                block.check(block.pick(part.observed), before=before)
+            before += len(part)
         if not self.labelled and (distinct := _distinct(train, self.classes)) < self.classes:
             raise InputError(
                 f"{type(self).__name__}: expected at least as many different rows as components, "
-                f"got {distinct} among {len(train)} rows for {self.classes} components"
+                f"got {distinct} among {train.all_rows} rows for {self.classes} components"
             )
         if self.likelihoods.estimate == "maximum-likelihood":
             self._check_unpriced(train)
 
     def _check_unpriced(self, train: Dataset) -> None:
         """Refuse what has no maximum of the likelihood: a class without rows, or columns that determine one another."""
-        counts = self.model.features(train).told.sum(0)
+        counts = train.sum_of(lambda part: one_hot(self.model.known(part), self.classes).sum(0))
         if self.labelled and bool((counts == 0).any()):
             empty = self.class_names[int((counts == 0).nonzero()[0, 0])]
             raise InputError(
                 f"{type(self).__name__}: label {self.schema.label.name!r}: expected rows of every class, got none of "
                 f"{empty!r}; estimate 'bayes' or 'map' does without"
             )
-        for block in self.row:
-            block.check_unpriced(block.pick(train.values), block.pick(train.observed))
+        for block in filter(lambda block: block.together, self.row):
+            block.check_unpriced(train.sum_of(partial(_complete_sums, block)), rows=train.all_rows)
 
     def adopt(self, train: Dataset) -> None:
         """Take over the preparation; counts take their prior's unit from it."""
@@ -124,8 +128,12 @@ class ClassProduct(Exact):
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Put q(θ) where one start of ``start`` leads in a single step."""
-        features = self.features(train)
-        self.guide.set_natural(self.posterior(features, self.start(train, restarts=1, seed=seed))[0])
+        few = some_of(train, LEARNT, seed=seed)
+        total = self.accumulate(self.features(few), self.start(few, restarts=1, seed=seed))
+        if len(few) < train.all_rows:
+            prior = self.model.prior()
+            total = prior + train.total_weight / few.total_weight * (total - prior)
+        self.guide.set_natural(self.settle(total, None)[0])
 
     def features(self, batch: Dataset) -> Features:
         """What the closed forms need of a batch."""
@@ -135,8 +143,7 @@ class ClassProduct(Exact):
         """Whether nothing tells the classes of these rows apart, so that it matters where a fit starts."""
         if self.classes == 1 or not self.labelled:
             return self.classes > 1
-        known = sum((part.labels >= 0).sum() for part in chunks_of(train, ROWS_AT_ONCE))
-        return int(train.summed(torch.as_tensor(known))) == 0
+        return not train.known_labels
 
     def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
         """Responsibilities to start from: known classes, else the partitions of ``starts.py``.
@@ -254,4 +261,11 @@ def _distinct(train: Dataset, enough: int) -> int:
         seen = torch.cat([seen, part.hashes]).unique()
         if len(seen) >= enough:
             break
-    return int(train.summed(torch.tensor(len(seen))))
+    return len(seen if train.share is None else train.share.gathered(seen[:enough]).unique())
+
+
+def _complete_sums(block: Conjugate, part: Dataset) -> Float[Tensor, " natural"]:
+    """Σ T(x) of the rows with every cell of some columns."""
+    values, observed = block.pick(part.values), block.pick(part.observed)
+    complete = observed.all(-1)
+    return block.statistics(values[complete], observed[complete]).sum(0)

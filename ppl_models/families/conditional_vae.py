@@ -25,8 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import ppl_models.families.labelled_vae as labelled_vae
-from ppl_models.datasets import Dataset, Schema
-from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE, UNKNOWN
 from ppl_models.errors import InputError
 from ppl_models.families.labelled_vae import Guide, LabelledVAE, beside
 from ppl_models.families.plates import weighted_rows
@@ -70,17 +70,22 @@ class ConditionalVAE(LabelledVAE):
     def check_rows(self, rows: Dataset) -> None:
         """Refuse rows of unknown class too."""
         super().check_rows(rows)
-        unknown = rows.labels == UNKNOWN
-        if bool(unknown.any()):
-            raise InputError(
-                f"{type(self).__name__}: label {self.schema.label.name!r}: expected a known class in every row, "
-                f"that of row {int(unknown.nonzero()[0, 0]) + 1} is missing"
-            )
+        if rows.known_labels == rows.all_rows:
+            return
+        before = rows.rows_before
+        for part in chunks_of(rows, ROWS_AT_ONCE):
+            unknown = part.labels == UNKNOWN
+            if bool(unknown.any()):
+                raise InputError(
+                    f"{type(self).__name__}: label {self.schema.label.name!r}: expected a known class in every row, "
+                    f"that of row {before + int(unknown.nonzero()[0, 0]) + 1} is missing"
+                )
+            before += len(part)
 
     def adopt(self, train: Dataset) -> None:
         """Take over the preparation, and the classes' shares."""
         super().adopt(train)
-        counts = train.summed(train.weights.double() @ one_hot(train.labels, self.schema.classes))
+        counts = train.sum_of(lambda part: part.weights.double() @ one_hot(part.labels, self.schema.classes))
         self.shares.copy_(counts / counts.sum())
 
     @property

@@ -27,6 +27,8 @@ from ppl_models.datasets import Dataset, Preparation, Schema, chunks_of
 from ppl_models.datasets.dataset import ROWS_AT_ONCE
 from ppl_models.errors import InputError
 
+LEARNT = 100_000  # rows at most that a start, or a unit of a prior, is taken from
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -84,7 +86,7 @@ class Family(nn.Module, ABC):
                 families add what else they need.
         """
         self.check_rows(train)
-        before = 0
+        before = train.rows_before
         for part in () if train.complete else chunks_of(train, ROWS_AT_ONCE):
             empty = ~part.observed.any(-1) & (part.labels < 0)
             if bool(empty.any()):
@@ -103,7 +105,9 @@ class Family(nn.Module, ABC):
 
     def _refuse_margin(self, train: Dataset) -> None:
         """Refuse pixels that never vary."""
-        flat = [column for column in self.spread_out if bool((train.values[:, column].abs() < 1e-9).all())]
+        columns = list(self.spread_out)
+        varied = train.sum_of(lambda part: (part.values[:, columns].abs() >= 1e-9).sum(0))
+        flat = [column for column, rows in zip(columns, varied.tolist(), strict=True) if not rows]
         if flat:
             raise InputError(
                 f"{type(self).__name__}: expected pixels that differ between training rows, "

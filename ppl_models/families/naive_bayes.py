@@ -12,7 +12,6 @@ so the ELBO is the log evidence. Limit: columns that vary together within a clas
 """
 
 from ppl_models.datasets import Dataset, Schema
-from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import CountModel, Estimate, Likelihoods, WeightsPrior
 from ppl_models.errors import InputError
 from ppl_models.families.class_product import ClassProduct
@@ -56,8 +55,8 @@ class NaiveBayes(ClassProduct):
     def check(self, train: Dataset) -> None:
         """Refuse what any mixture refuses; a labelled model needs rows of known class besides."""
         super().check(train)
-        if self.labelled and not int(train.summed((train.labels != UNKNOWN).sum())):
+        if self.labelled and not train.known_labels:
             raise InputError(
                 f"NaiveBayes: label {self.schema.label.name!r}: expected some known classes, all "
-                f"{len(train)} training rows miss it; labelled=False fits without"
+                f"{train.all_rows} training rows miss it; labelled=False fits without"
             )

@@ -183,10 +183,10 @@ class SemiSupervisedVAE(LabelledVAE):
     def check(self, train: Dataset) -> None:
         """Refuse rows none of whose classes is known too."""
         super().check(train)
-        if bool((train.labels == UNKNOWN).all()):
+        if not train.known_labels:
             raise InputError(
                 f"{type(self).__name__}: label {self.schema.label.name!r}: expected some known classes, all "
-                f"{len(train)} training rows miss it; VAE does without"
+                f"{train.all_rows} training rows miss it; VAE does without"
             )
 
     @property

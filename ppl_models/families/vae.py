@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ppl_models.datasets import Dataset, Schema
+from ppl_models.datasets import Dataset, Schema, some_of
 from ppl_models.distributions import (
     DecoderLikelihoods,
     GuideKind,
@@ -35,7 +35,7 @@ from ppl_models.distributions import (
 from ppl_models.errors import InputError
 from ppl_models.families.decoding import Decoding, Model, by_rows, sample_shift
 from ppl_models.families.encoder import Encoder
-from ppl_models.families.family import Amortised, Weighed
+from ppl_models.families.family import LEARNT, Amortised, Weighed
 from ppl_models.families.plates import weighted_rows
 from ppl_models.nn import Dense, Network
 
@@ -132,7 +132,7 @@ class VAE(Decoding, Amortised):
         super().initialise(train, seed=seed)
         if isinstance(self.model.prior, VampPrior):
             with seeded(seed):
-                self.model.prior.start(self.entering(train))
+                self.model.prior.start(self.entering(some_of(train, LEARNT, seed=seed)))
 
     def entering(self, batch: Dataset) -> Float[Tensor, "rows entering"]:
         """What the encoder's network takes of each row."""

@@ -3,11 +3,13 @@
 import torch
 
 from ppl_models.datasets import Dataset
+from ppl_models.datasets.dataset import pieces_of
 from ppl_models.datasets.shares import rank_and_number
 from ppl_models.datasets.stored import Stored
 from ppl_models.inference.checkpoints import State
 
-PIECE, PIECES = 4096, 64  # rows on disk that are read together, and how many such pieces are in memory at once
+PIECE, CELLS = 4096, 2**18  # rows on disk that are read together at most, and cells
+PIECES = 64  # of those rows in memory at once
 
 
 class Batches:
@@ -30,10 +32,13 @@ class Batches:
         self.generator = torch.Generator().manual_seed(seed + rank)
         self.coming = self.chosen = self.order = torch.arange(0)  # pieces of this pass, pieces in memory, rows of those
         self.place, self.rows = 0, train
+        self.piece = min(max(CELLS // train.values.shape[-1], 1), PIECE)
+        if self.size == len(train) and isinstance(train, Stored):
+            self.rows = train[:]
 
     def __next__(self) -> Dataset:
         if self.size == len(self.train):
-            return self.train
+            return self.rows
         while self.place + self.size > len(self.order):
             self._mix()
         self.place += self.size
@@ -42,17 +47,12 @@ class Batches:
     def _mix(self) -> None:
         """A new order, of other rows if they are on disk."""
         if isinstance(self.train, Stored):
-            together = max(PIECES, 2 * self.size // PIECE)
+            together = max(PIECES, 2 * self.size // self.piece)
             if not len(self.coming):
-                self.coming = torch.randperm(-(-len(self.train) // PIECE), generator=self.generator)
+                self.coming = torch.randperm(-(-len(self.train) // self.piece), generator=self.generator)
             self.chosen, self.coming = self.coming[:together], self.coming[together:]
-            self._read()
+            self.rows = pieces_of(self.train, self.piece, self.chosen)
         self.order, self.place = torch.randperm(len(self.rows), generator=self.generator).to(self.device), 0
-
-    def _read(self) -> None:
-        """Bring the chosen pieces into memory."""
-        rows = (self.chosen.sort().values[:, None] * PIECE + torch.arange(PIECE)).flatten()
-        self.rows = self.train[rows[rows < len(self.train)]]
 
     def state_dict(self) -> State:
         """The order of this pass, the place in it, and what the next order comes from."""
@@ -65,4 +65,4 @@ class Batches:
         self.order = state["order"].to(self.device)
         self.generator.set_state(state["random"])
         if len(self.chosen):
-            self._read()
+            self.rows = pieces_of(self.train, self.piece, self.chosen)

@@ -77,6 +77,7 @@ def bootstrap_draws(family: Family, train: Dataset, draws: int, *, seed: int) ->
     """
     _require_point_estimate(family)
     family.require(train)
+    train.require_whole("bootstrap")
     at_least_one(draws=draws)
     features, start = family.features(train), family.guide.natural()[None]
     parts = []

@@ -11,7 +11,7 @@ from ppl_models.datasets import Dataset, chunks_of
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
-from ppl_models.families import ClassProduct, Family, Latent, one_hot
+from ppl_models.families import ClassProduct, Exact, Family, Latent, one_hot
 
 CELLS_IN_MEMORY = 2**22
 
@@ -32,11 +32,15 @@ def make_elbo(family: Family) -> ELBO:
 
 
 def pair_loss(family: Family, data: Dataset) -> Tensor:
-    """Pyro's loss of all rows; of families whose latents are the rows' own, in batches of bounded memory."""
-    elbo = make_elbo(family)
-    size = max(1, CELLS_IN_MEMORY // family.cells) if isinstance(family, Latent) else len(data)
-    losses = [elbo.loss(family.model, family.guide, part, len(part)) for part in chunks_of(data, size)]
-    return torch.tensor(losses, dtype=torch.float64).sum()
+    """Pyro's loss of all rows, those of other processes included, in batches of bounded memory.
+
+    A batch's loss, as one of all rows, counts by its share of the rows, so that what is theirs together counts once.
+    """
+    elbo, rows = make_elbo(family), data.all_rows
+    size = max(1, CELLS_IN_MEMORY // family.cells) if isinstance(family, Latent | Exact) else len(data)
+    parts = chunks_of(data, size)
+    losses = [len(part) / rows * elbo.loss(family.model, family.guide, part, rows) for part in parts]
+    return data.summed(torch.tensor(losses, dtype=torch.float64).sum())
 
 
 @torch.no_grad()
@@ -56,7 +60,7 @@ def estimate_elbo(family: Family, data: Dataset, *, seed: int, particles: int = 
     at_least_one(particles=particles)
     with seeded(seed), pyro.validation_enabled(False):
         losses = [pair_loss(family, data) for _ in range(particles)]
-    values = raw_units(-data.summed(torch.stack(losses)), data)
+    values = raw_units(-torch.stack(losses), data)
     return Estimate(float(values.mean()), float(values.std(correction=min(1, particles - 1)) / particles**0.5))
 
 
@@ -80,6 +84,7 @@ def log_evidence(family: Family, data: Dataset) -> float:
     if not isinstance(family, ClassProduct):
         raise InputError(f"log evidence: expected a conjugate family, got {type(family).__name__}")
     family.require(data)
+    data.require_whole("log evidence")
     features = family.features(data)
     if family.classes > 1 and bool((features.labels == UNKNOWN).any()):
         raise InputError("log evidence: expected rows of known class, got some without; only bounds exist then")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
@@ -22,6 +23,7 @@ from ppl_models.evaluation.storage import whole_file
 
 PLAIN = (str, int, float, bool, type(None))
 State = Mapping[str, object]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,26 @@ class Checkpoint:
 class Keeper:
     """Writes the state of one fit now and then, and knows it from that of any other.
 
+    Args:
+        checkpoint: where, and how often.
+        identity: what tells the fit from others, by name.
+        together: whether it is the fit of several processes, each with a share of the rows.
+
     Raises:
         InputError: there is a file and it is not to be resumed from, or it is no checkpoint, or one of another fit.
     """
 
-    def __init__(self, checkpoint: Checkpoint, identity: Mapping[str, str]) -> None:
+    def __init__(self, checkpoint: Checkpoint, identity: Mapping[str, str], *, together: bool = False) -> None:
         self.path, self.every, self.identity = Path(checkpoint.path), checkpoint.every, dict(identity)
-        self.rank, number = rank_and_number()
+        self.together = together
+        self.rank, number = rank_and_number() if together else (0, 1)
         self.identity["processes"] = str(number)
         self.written = time.monotonic()
-        found = from_first(self._found(resume=checkpoint.resume) if self.rank == 0 else None)
+        found = self._from_first(self._found(resume=checkpoint.resume) if self.rank == 0 else None)
         self.kept: State | None = None if found is None else found["states"][self.rank]
+
+    def _from_first(self, item: Item) -> Item:
+        return from_first(item) if self.together else item
 
     def _found(self, *, resume: bool) -> State | None:
         """What the file holds, if it is there."""
@@ -77,9 +88,9 @@ class Keeper:
         Args:
             state: makes it; dicts, lists and tuples of tensors and plain values.
         """
-        if not from_first(time.monotonic() - self.written >= self.every):
+        if not self._from_first(time.monotonic() - self.written >= self.every):
             return
-        states = gathered_by_first(state())
+        states = gathered_by_first(state()) if self.together else [state()]
         if self.rank:
             return
         try:

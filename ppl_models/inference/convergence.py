@@ -68,11 +68,15 @@ class Ascent:
 
     @property
     def best(self) -> int:
-        """The run with the best ELBO, of those without a fault if there are any."""
-        elbo = self.elbo.clone()
-        if len(self.faults) < len(elbo):
-            elbo[list(self.faults)] = -torch.inf
-        return int(elbo.argmax())
+        """The run with the best ELBO of those that were not left behind, without a fault if there are any."""
+        out = {*self.left, *(() if self.all_at_fault else self.faults)}
+        elbos = self.elbo.tolist()
+        return max((run for run in range(len(elbos)) if run not in out), key=elbos.__getitem__)
+
+    @property
+    def all_at_fault(self) -> bool:
+        """Whether every run that was not left behind came to a fault."""
+        return len(self.faults) + len(self.left) == len(self.elbo)
 
 
 PLAIN = {"faults": Fault, "left": Left}  # by run, in an ascent

@@ -104,7 +104,7 @@ def _evaluate(family: Family, data: Dataset, objective: Objective, *, seed: int)
     """An objective of all rows under the same noise each time, nats per row, raw units."""
     with seeded(seed):
         loss = or_nan(_whole, family, data, objective)
-    return float(raw_units(-data.summed(torch.as_tensor(loss, dtype=torch.float64)), data))
+    return float(raw_units(-torch.as_tensor(loss, dtype=torch.float64), data))
 
 
 def _whole(family: Family, data: Dataset, objective: Objective) -> Tensor:

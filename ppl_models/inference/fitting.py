@@ -150,7 +150,8 @@ def fit(
     family.adopt(train)
     keeper = None
     if checkpoint is not None:
-        keeper = Keeper(checkpoint, _identity(family, train, validation, method=method, seed=seed))
+        identity = _identity(family, train, validation, method=method, seed=seed)
+        keeper = Keeper(checkpoint, identity, together=train.share is not None)
     run = _natural if isinstance(method, NaturalGradient) else _gradient
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
         outcome = run(family, train, validation, method=method, seed=seed, progress=bar.update, keeper=keeper)
@@ -213,11 +214,13 @@ def _is_setting(name: str, value: object) -> bool:
 
 
 def _told_apart(rows: Dataset) -> str:
-    """What is the same for the same rows alone, labels, weights and preparation included."""
+    """What is the same for the same rows alone, labels, weights and preparation included; of all processes' rows."""
     digest = rows.digest("hashes", "labels", "weights")
     for part in (rows.loc, rows.scale):
         digest.update(part.cpu().numpy().tobytes())
-    return digest.hexdigest()
+    if rows.share is None:
+        return digest.hexdigest()
+    return bytes(rows.share.gathered(torch.tensor(list(digest.digest()))).tolist()).hex()
 
 
 def _natural(

@@ -19,7 +19,7 @@ from ppl_models.inference.batches import Batches
 from ppl_models.inference.checkpoints import Keeper, State
 from ppl_models.inference.evaluations import Descent, Record, faulty_site, or_nan
 from ppl_models.inference.objectives import Objective, require_suited, training_loss
-from ppl_models.inference.processes import together
+from ppl_models.inference.processes import agree, together
 
 COMPLETED = "completed its cycle"  # as a reason to stop
 
@@ -97,6 +97,8 @@ def climb(
         for step in range(way.step, method.steps):
             if step % method.check_every == 0 and len(way.record.history) <= step // method.check_every:
                 progress(method.check_every if step else 0)
+                if number > 1:
+                    agree(way.record.family)
                 if (stop := way.record.check(step, method.patience)) is not None:
                     return way.record.close(family, stop)
                 family.train()
@@ -112,6 +114,8 @@ def climb(
                 return way.record.close(family, f"non-finite ELBO at step {step + 1}, site {site!r}")
             loss.backward()
             way.advance()
+        if number > 1:
+            agree(way.record.family)
         stop = way.record.check(method.steps, method.patience)
     return way.record.close(family, stop or f"{COMPLETED} of {method.steps} steps", converged=True)
 
@@ -177,6 +181,8 @@ def require_trainable(family: Family, train: Dataset, method: Gradient) -> None:
     number = 1 if train.share is None else rank_and_number()[1]
     if method.batch_size is not None and method.batch_size % number:
         raise InputError(f"batch_size: expected a multiple of {number} processes, got {method.batch_size}")
+    if number > 1 and method.objective.free_nats:
+        raise InputError("free_nats: expected 0 in several processes, of which none has the mean over a whole batch")
     smallest = min(len(train), (method.batch_size or len(train)) // number)
     if smallest < 2 and any(isinstance(module, _BatchNorm) for module in family.modules()):
         raise InputError(f"{type(family).__name__}: batch norm needs two or more rows a batch, got {smallest}")

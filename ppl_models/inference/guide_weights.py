@@ -60,6 +60,7 @@ def guide_log_weights(family: Family, rows: Dataset, *, seed: int, draws: int) -
         found = family.likelihoods.estimate if isinstance(family, ClassProduct) else type(family).__name__
         raise InputError(f"guide weights: expected a conjugate family with estimate 'bayes', got {found!r}")
     family.require(rows)
+    rows.require_whole("guide weights")
     at_least_one(draws=draws)
     with seeded(seed):
         sites = guide_draws(family, draws).sites

@@ -103,7 +103,7 @@ def ascend(
         kept = None
         told = {"steps": method.steps, "tolerance": method.tolerance, "progress": progress}
         ascent = converge(rows, way, **told, keep=partial(keep, group=group))
-        if family.bayesian or len(ascent.faults) < len(natural):
+        if family.bayesian or not ascent.all_at_fault:
             break
     return ascent
 

@@ -151,16 +151,19 @@ def _many_draws(found: Weighed, objective: Objective, kl: float) -> Float[Tensor
 
 
 def objective_value(family: Latent, objective: Objective, data: Dataset) -> Tensor:
-    """The sum over rows of what is climbed, its KL at full weight: nats in prepared units, higher is better."""
+    """The sum over rows of what is climbed, its KL at full weight: nats in prepared units, higher is better.
+
+    Rows of other processes are included.
+    """
     found = []
     for part in chunks_of(data, CELLS_IN_MEMORY // (family.cells * objective.draws)):
         noise = torch.randn(objective.draws, len(part), family.noise, device=part.values.device)
         weighed = family.weigh(part, noise)
         found.append(_sums(weighed, part) if objective.draws == 1 else (_bounds(weighed, part),))
-    sums = [sum(each) for each in zip(*found, strict=True)]
+    sums = [data.summed(sum(each)) for each in zip(*found, strict=True)]
     if objective.draws > 1:
         return sums[0]
-    return _weighed_parts(objective, sums, total=data.weights.sum(), kl=objective.kl)
+    return _weighed_parts(objective, sums, total=data.total_weight, kl=objective.kl)
 
 
 def _bounds(found: Weighed, batch: Dataset) -> Tensor:
@@ -174,8 +177,8 @@ def _sums(found: Weighed, batch: Dataset) -> tuple[Tensor, Float[Tensor, " units
     return weights @ found.log_likelihood.mean(0).double(), weights @ found.kl.double()
 
 
-def _weighed_parts(objective: Objective, sums: Sequence[Tensor], *, total: Tensor, kl: float) -> Tensor:
+def _weighed_parts(objective: Objective, sums: Sequence[Tensor], *, total: Tensor | float, kl: float) -> Tensor:
     """The objective's value from its parts, sums over rows of this total weight, at this weight of the KL."""
     reconstruction, units = sums
-    charged = torch.maximum(units, objective.free_nats * total) if objective.free_nats else units
+    charged = units.clamp(min=objective.free_nats * total) if objective.free_nats else units
     return objective.reconstruction * reconstruction - kl * charged.sum()

@@ -46,6 +46,7 @@ def occupied_components(family: Family, data: Dataset, *, draws: int = 1000, see
     if not isinstance(family, ClassProduct):
         raise InputError(f"occupied components: expected a mixture, got {type(family).__name__}")
     family.require(data)
+    data.require_whole("occupied components")
     at_least_one(draws=draws)
     responsibilities = bound(family, family.features(data), family.guide.natural()[None])[1][0][data.weights > 0]
     size = max(CELLS_AT_ONCE // len(responsibilities), 1)

@@ -17,7 +17,7 @@ from ppl_models.datasets import Dataset, some_of
 from ppl_models.families import ClassProduct
 from ppl_models.inference.convergence import Ascent, Left, Way, converge
 from ppl_models.inference.passes import divergence
-from ppl_models.inference.sweeps import Rows
+from ppl_models.inference.sweeps import HELD, Rows
 
 SHORT_PASSES, SHORT_ROWS = 20, 2000
 RACE_ROWS, GROWTH, LAST_ROWS = 4000, 4, 64_000  # rows of the first race, growth of the next, and rows of the last
@@ -76,10 +76,12 @@ def race(
         Where each run ends, as if the sample were all rows; and by run why it was left behind, if it was.
     """
     left: dict[int, Left] = {}
-    size = min(max(RACE_ROWS, 100 * family.classes), LAST_ROWS)
-    while len(left) + 1 < len(natural) and WORTH * size <= train.all_rows and size <= LAST_ROWS:
+    size, last = min(max(RACE_ROWS, 100 * family.classes), LAST_ROWS), min(LAST_ROWS, HELD // family.width)
+    while len(left) + 1 < len(natural) and WORTH * size <= train.all_rows and size <= last:
         going = torch.tensor([run for run in range(len(natural)) if run not in left], device=natural.device)
         sample = Rows.of(family, some_of(train, size, seed=seed)).single()
+        if float(sample.weight) < SHORT_ROWS:
+            break  # since rows of no weight tell nothing
         ascent = converge(sample, Way.begin(sample, natural[going]), steps=PASSES, tolerance=QUIET)
         if len(ascent.faults) == len(going):
             break  # which is for all rows to tell

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ppl_models.datasets import Dataset, chunks_of
-from ppl_models.datasets.dataset import UNKNOWN
+from ppl_models.datasets.dataset import UNKNOWN, pieces_of
 from ppl_models.families import ClassProduct, Features
 
 PIECE = 256  # rows that stay together where the order is random
@@ -43,11 +43,14 @@ class Recalled:
             yield self._open(part)
 
     def __getitem__(self, batch: slice) -> Features:
-        """A batch of the rows in their random order, to whole pieces of them; bounds are shares of ``len``."""
+        """A batch of the rows in their random order, to whole pieces of them; bounds are shares of ``len``.
+
+        Where none of its rows is of open class, it grows until one is.
+        """
         first, last = (bound * len(self.order) // self.rows for bound in (batch.start, batch.stop))
-        pieces = self.order[first : max(last, first + 1)]
-        rows = (pieces[:, None] * PIECE + torch.arange(PIECE)).flatten()
-        return self._open(self.train[rows[rows < len(self.train)].sort().values])
+        while not len(found := self._open(pieces_of(self.train, PIECE, self.order[first : max(last, first + 1)]))):
+            first, last = max(2 * first - last - 1, 0), 2 * last - first + 1
+        return found
 
     def shuffled(self, *, seed: int) -> "Recalled":
         """The same rows in pieces whose order is random."""
@@ -55,14 +58,14 @@ class Recalled:
         return replace(self, order=torch.randperm(number, generator=torch.Generator().manual_seed(seed)))
 
     def cast(self, precision: torch.dtype) -> "Recalled":
-        """The same rows with their statistics in another precision."""
+        """The same rows with their statistics in another precision, where no cells are hidden."""
         return replace(self, precision=precision)
 
     def _open(self, part: Dataset) -> Features:
         features = self.family.features(part)
         certain = certain_rows(self.family, features)
         features = features[(~certain).nonzero()[:, 0]] if bool(certain.any()) else features
-        return features if self.precision == torch.float64 else features.cast(self.precision)
+        return features if self.precision == torch.float64 or features.hidden else features.cast(self.precision)
 
 
 def certain_rows(family: ClassProduct, features: Features) -> Bool[Tensor, " rows"]:

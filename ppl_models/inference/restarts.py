@@ -41,6 +41,7 @@ def restart_report(found: Fit, train: Dataset) -> pd.DataFrame:
     if found.states is None:
         raise InputError(f"restart report: expected a fit by natural gradients, got one of {type(family).__name__}")
     family.require(train)
+    train.require_whole("restart report")
     _, responsibilities = bound(family, family.features(train), found.states)
     elbos = found.restarts["elbo"].where(found.restarts["end"].isin(SOUND))
     told = alignment.restart_report(elbos.to_numpy(), responsibilities.cpu().numpy(), rows_weight=train.total_weight)

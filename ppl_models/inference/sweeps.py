@@ -97,9 +97,13 @@ class Rows:
         return self.family.model.prior() + self.settled + self._of_all(found)
 
     def single(self) -> "Rows":
-        """The same rows, those of open class in single precision unless cells are hidden; sums of them are not."""
+        """The same rows, those of open class in single precision; sums of them are not.
+
+        They stay as they are where cells are hidden, and where no posterior keeps a component from a width at which
+        single precision has nothing left of the differences of squares.
+        """
         hidden = isinstance(self.open, Features) and self.open.hidden
-        return self if hidden else replace(self, open=self.open.cast(torch.float32))
+        return self if hidden or not self.family.bayesian else replace(self, open=self.open.cast(torch.float32))
 
     def shuffled(self, *, seed: int) -> "Rows":
         """The same rows, those of open class in another order."""
