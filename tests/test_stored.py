@@ -15,8 +15,8 @@ from ppl_models.datasets.dataset import BY_ROW
 from ppl_models.datasets.stored import Shelf, Stored, store
 from ppl_models.distributions import DecoderLikelihoods
 from ppl_models.errors import InputError
-from ppl_models.families import ConditionalVAE
 from ppl_models.evaluation import pieces
+from ppl_models.families import ConditionalVAE
 from ppl_models.inference import Checkpoint, Gradient, NaturalGradient, batches, sweeps
 from ppl_models.inference.batches import Batches
 

@@ -1,11 +1,10 @@
 """``fit``: one call for every family, and what it returns."""
 
-import hashlib
 import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from ppl_models.inference.checkpoints import Checkpoint, Keeper
 from ppl_models.inference.convergence import Fault
 from ppl_models.inference.criteria import Criteria, criteria
 from ppl_models.inference.gradient import Gradient, climb, require_trainable
+from ppl_models.inference.identity import identity_of
 from ppl_models.inference.natural import NaturalGradient, ascend
 from ppl_models.inference.remarks import remarks
 
@@ -150,7 +150,7 @@ def fit(
     family.adopt(train)
     keeper = None
     if checkpoint is not None:
-        identity = _identity(family, train, validation, method=method, seed=seed)
+        identity = identity_of(family, train, validation, method=method, seed=seed)
         keeper = Keeper(checkpoint, identity, together=train.share is not None)
     run = _natural if isinstance(method, NaturalGradient) else _gradient
     with tqdm(total=method.steps, desc=type(family).__name__, delay=PROGRESS_AFTER, leave=False, disable=None) as bar:
@@ -180,47 +180,6 @@ def _require_suited(
             f"{type(family).__name__}: expected validation rows prepared by the preparation of the training rows, "
             "got rows of another preparation"
         )
-
-
-def _identity(
-    family: Family, train: Dataset, validation: Dataset | None, *, method: NaturalGradient | Gradient, seed: int
-) -> dict[str, str]:
-    """What tells a fit from any other, by name."""
-    return {
-        "family": type(family).__name__,
-        "schema": str(family.schema),
-        "training table": _told_apart(train),
-        "validation table": "none" if validation is None else _told_apart(validation),
-        "settings": _settings(family),
-        "method": str(method),
-        "seed": str(seed),
-        "device": train.values.device.type,
-    }
-
-
-def _settings(family: Family) -> str:
-    """What a family was made with, as far as a fit depends on it: plain attributes, buffers, and shapes."""
-    plain = [
-        (name, sorted((key, str(value)) for key, value in vars(part).items() if _is_setting(key, value)))
-        for name, part in family.named_modules()
-    ]
-    buffers = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in family.buffers()))
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in family.named_parameters()]
-    return hashlib.sha256(f"{family} {plain} {shapes} {buffers.hexdigest()}".encode()).hexdigest()
-
-
-def _is_setting(name: str, value: object) -> bool:
-    return name != "training" and (isinstance(value, str | int | float | tuple) or is_dataclass(value))
-
-
-def _told_apart(rows: Dataset) -> str:
-    """What is the same for the same rows alone, labels, weights and preparation included; of all processes' rows."""
-    digest = rows.digest("hashes", "labels", "weights")
-    for part in (rows.loc, rows.scale):
-        digest.update(part.cpu().numpy().tobytes())
-    if rows.share is None:
-        return digest.hexdigest()
-    return bytes(rows.share.gathered(torch.tensor(list(digest.digest()))).tolist()).hex()
 
 
 def _natural(
