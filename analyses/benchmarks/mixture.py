@@ -22,6 +22,7 @@ from ppl_models.scripts import Quick, Seed, script
 
 TABLES = {"diagonal": (100_000, 10), "full": (20_000, 10)}
 Peers = Annotated[str, typer.Option(help="Those of the peers to run, with commas between.")]
+Covariances = Annotated[str, typer.Option(help="Those of the tables, with commas between.")]
 
 
 def ours(rows: Dataset, covariance: str, *, seed: int, **settings: int) -> Contender:
@@ -34,11 +35,18 @@ def ours(rows: Dataset, covariance: str, *, seed: int, **settings: int) -> Conte
     return Contender(run, float, 4, 10_000)
 
 
-def main(*, seed: Seed = 0, quick: Quick = False, peers: Peers = "scikit-learn,NumPyro,Pyro,pomegranate") -> None:
+def main(
+    *,
+    seed: Seed = 0,
+    quick: Quick = False,
+    peers: Peers = "scikit-learn,NumPyro,Pyro,pomegranate",
+    covariances: Covariances = "diagonal,full",
+) -> None:
     """Print a table for each covariance."""
     for category in (FitWarning, ConvergenceWarning):
         warnings.simplefilter("ignore", category)
-    for covariance, (number, columns) in TABLES.items():
+    for covariance in covariances.split(","):
+        number, columns = TABLES[covariance]
         frame = hard_table(number // 50 if quick else number, columns, COMPONENTS, seed=seed)
         rows = prepare(frame)(frame)
         judge = Judge(rows, covariance)
