@@ -26,6 +26,7 @@ from torch.distributions import Distribution
 from ppl_models.datasets import Dataset, Preparation, Schema, chunks_of
 from ppl_models.datasets.dataset import ROWS_AT_ONCE
 from ppl_models.errors import InputError
+from ppl_models.families.made import Made
 
 LEARNT = 100_000  # rows at most that a start, or a unit of a prior, is taken from
 
@@ -45,7 +46,7 @@ class Draws:
     latents: Float[Tensor, "rows latent"] | None = None
 
 
-class Family(nn.Module, ABC):
+class Family(Made, nn.Module, ABC):
     """A model and its guide, described by a schema.
 
     Attributes:
