@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 from cases import CASES, build
@@ -12,7 +13,7 @@ from ppl_models.datasets import Column, Schema
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError
 from ppl_models.families import Latent
-from ppl_models.inference import NaturalGradient, load_family, save_family, saving
+from ppl_models.inference import NaturalGradient, load_family, load_fit, save_family, save_fit, saving
 from ppl_models.inference.checkpoints import write_checkpoint
 
 
@@ -50,6 +51,24 @@ def test_scores_of_a_loaded_fit_are_those_of_the_fit(tmp_path):
     assert (log_density(again, fresh).values == log_density(family, rows).values).all()
 
 
+@pytest.mark.parametrize("estimate", ["bayes", "maximum-likelihood"])
+def test_a_fit_comes_back_with_its_history(tmp_path, estimate):
+    table = load("iris")
+    rows = prepare(table.frame, table.schema)(table.frame)
+    found = fit(GaussianMixture(table.schema, components=2, estimate=estimate), rows, seed=0)
+    save_fit(found, tmp_path / "fit")
+    again = load_fit(tmp_path / "fit")
+    for name in ("elbo", "stop", "converged", "seed", "seconds", "remarks", "criteria"):
+        assert getattr(again, name) == getattr(found, name)
+    for name in ("history", "restarts"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(found, name))
+    assert torch.equal(again.states, found.states)
+    assert log_density(load_family(tmp_path / "fit"), rows).elpd == log_density(found.family, rows).elpd
+    save_family(found.family, tmp_path / "family")
+    with pytest.raises(InputError, match="got a family without one"):
+        load_fit(tmp_path / "family")
+
+
 def test_a_loaded_family_can_be_fitted_again(tmp_path):
     table = load("iris")
     rows = prepare(table.frame, table.schema)(table.frame)
@@ -63,7 +82,7 @@ def test_a_loaded_family_can_be_fitted_again(tmp_path):
 def state(**changes: object) -> dict[str, object]:
     plain = {"writer": saving.WRITER, "format": 1, "version": "0.1", "family": "NaiveBayes", "settings": {}}
     schema = saving.pack_schema(load("wrodl").schema)
-    return plain | {"schema": schema, "state": NaiveBayes(load("wrodl").schema).state_dict()} | changes
+    return plain | {"schema": schema, "state": NaiveBayes(load("wrodl").schema).state_dict(), "fit": None} | changes
 
 
 @pytest.mark.parametrize(

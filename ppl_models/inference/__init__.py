@@ -26,7 +26,7 @@ from ppl_models.inference.refined import Theta, refined_draws
 from ppl_models.inference.remarks import remarks
 from ppl_models.inference.restarts import restart_report
 from ppl_models.inference.sandwich import sandwich
-from ppl_models.inference.saving import load_family, save_family
+from ppl_models.inference.saving import load_family, load_fit, save_family, save_fit
 from ppl_models.inference.selection import Selection, select_components
 from ppl_models.inference.simulation import calibration_ranks, latent_ranks, simulate_from_prior
 from ppl_models.inference.updating import partial_fit
@@ -79,6 +79,7 @@ __all__ = [
     "latent_ranks",
     "lay_beside",
     "load_family",
+    "load_fit",
     "log_density",
     "log_evidence",
     "mixing",
@@ -93,6 +94,7 @@ __all__ = [
     "sample",
     "sandwich",
     "save_family",
+    "save_fit",
     "select_components",
     "simulate",
     "simulate_from_prior",

@@ -1,4 +1,4 @@
-"""Fitted families as files: how they were made as JSON, their tensors as safetensors; nothing is pickled or executed.
+"""Fits and fitted families as files: how they were made as JSON, tensors as safetensors; nothing is pickled or executed.
 
 A file says what wrote it and in which format, so that one of another program or of a later format is refused in words.
 """
@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 import ppl_models.families as families
@@ -17,11 +18,14 @@ from ppl_models.distributions import DecoderLikelihoods, LatentPrior, WeightsPri
 from ppl_models.errors import InputError
 from ppl_models.families import Family
 from ppl_models.inference.checkpoints import read_checkpoint, write_checkpoint
+from ppl_models.inference.criteria import Criteria
+from ppl_models.inference.fitting import Fit
 from ppl_models.nn import Convolutional, Dense
 
 WRITER, FORMAT = "ppl_models family", 1
 SETTINGS = {kind.__name__: kind for kind in (Dense, Convolutional, DecoderLikelihoods, LatentPrior, WeightsPrior)}
 PLAIN = (str, bool, int, float)
+FACTS, TABLES = ("elbo", "stop", "converged", "seed", "seconds", "remarks"), ("history", "restarts")
 
 
 def save_family(family: Family, path: str | Path) -> None:
@@ -34,6 +38,26 @@ def save_family(family: Family, path: str | Path) -> None:
     Raises:
         InputError: the family was never fitted, or is none of this package, or a category is no text, number or truth.
     """
+    _save(family, path, None)
+
+
+def save_fit(found: Fit, path: str | Path) -> None:
+    """Write a fit with its family, history and restarts to a file, whole or not at all.
+
+    Args:
+        found: what ``fit`` returned.
+        path: the file, replaced if it exists.
+
+    Raises:
+        InputError: what ``save_family`` refuses.
+    """
+    facts = {name: getattr(found, name) for name in FACTS}
+    tables = {name: getattr(found, name).to_dict("list") for name in TABLES}
+    criteria = None if found.criteria is None else vars(found.criteria)
+    _save(found.family, path, facts | tables | {"criteria": criteria, "states": found.states})
+
+
+def _save(family: Family, path: str | Path, fit: Mapping[str, object] | None) -> None:
     name = type(family).__name__
     if getattr(families, name, None) is not type(family):
         raise InputError(f"{path}: expected a family of ppl_models, got {name}")
@@ -50,7 +74,7 @@ def save_family(family: Family, path: str | Path) -> None:
         "settings": {key: _packed(value, f"{name}: {key}") for key, value in settings.items()},
         "state": family.state_dict(),
     }
-    write_checkpoint(path, state)
+    write_checkpoint(path, state | {"fit": fit})
 
 
 def load_family(path: str | Path) -> Family:
@@ -71,6 +95,27 @@ def load_family(path: str | Path) -> Family:
     ...     type(load_family(f"{folder}/nb.safetensors")).__name__
     'NaiveBayes'
     """
+    return _load(path)[0]
+
+
+def load_fit(path: str | Path) -> Fit:
+    """Read a fit that ``save_fit`` wrote, its family on the CPU and ready for rows.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: what ``load_family`` refuses, or a family that was saved without its fit.
+    """
+    family, found = _load(path)
+    if found is None:
+        raise InputError(f"{path}: expected a fit that save_fit wrote, got a family without one")
+    tables = {name: pd.DataFrame(found[name]) for name in TABLES}
+    criteria = None if found["criteria"] is None else Criteria(**found["criteria"])
+    return Fit(family, **{name: found[name] for name in FACTS}, **tables, criteria=criteria, states=found["states"])
+
+
+def _load(path: str | Path) -> tuple[Family, Mapping[str, object] | None]:
     found = read_checkpoint(path)
     if not isinstance(found, Mapping) or found.get("writer") != WRITER:
         raise InputError(f"{path}: expected a family that save_family wrote, got another file")
@@ -86,7 +131,7 @@ def load_family(path: str | Path) -> Family:
         family.load_state_dict(found["state"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
         raise InputError(f"{path}: expected a whole family, got a damaged one: {problem}") from problem
-    return family.eval()
+    return family.eval(), found["fit"]
 
 
 def pack_schema(schema: Schema) -> dict[str, object]:
