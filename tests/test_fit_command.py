@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from ppl_models import VAE, fit, load
 from ppl_models.cli import app, exit_on_bad_input
-from ppl_models.commands.fit import _meaning
+from ppl_models.commands.fit import meaning
 from ppl_models.commands.options import FAMILIES, make_family, make_method, settings
+from ppl_models.commands.runs import open_fit
 from ppl_models.datasets import prepared_share, stream
 from ppl_models.errors import InputError
 from ppl_models.inference import Gradient, Objective, evaluations
-from ppl_models.inference.checkpoints import read_checkpoint
 from ppl_models.nn import Convolutional
 
 
@@ -32,12 +32,12 @@ def test_a_run_leaves_its_numbers_weights_and_nothing_to_resume(iris, tmp_path):
     out = tmp_path / "new" / "run"
     done = ask(iris, "--family", "gaussian-mixture: components=2 covariance=full", "--label", "label", "--output", out)
     assert done.exit_code == 0 and "nats per row of 150 training rows" in done.output
-    written = {"history.csv", "restarts.csv", "run.json", "weights.safetensors"}
+    written = {"history.csv", "restarts.csv", "run.json", "fit.safetensors"}
     assert {path.name for path in out.iterdir()} == written
     told = json.loads((out / "run.json").read_text())
     assert told["elbo"] == pytest.approx(pd.read_csv(out / "restarts.csv")["elbo"].max())
     assert told["rows"] == 150 and told["converged"] and told["processes"] == 1
-    assert read_checkpoint(out / "weights.safetensors")["family"] == "GaussianMixture"
+    assert type(open_fit(out).family).__name__ == "GaussianMixture"
 
 
 def test_a_vae_by_command_is_the_vae_by_hand(iris, tmp_path):
@@ -53,7 +53,7 @@ def test_a_vae_by_command_is_the_vae_by_hand(iris, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "meaning"),
+    ("family", "expected"),
     [
         ("naive-bayes", "a lower bound on the log evidence, of the rows with their 'label' where it is known"),
         ("gaussian-mixture: components=2 estimate=maximum-likelihood", "the log likelihood at its maximum, exact"),
@@ -62,8 +62,8 @@ def test_a_vae_by_command_is_the_vae_by_hand(iris, tmp_path):
         ("conditional-vae: latent=1", "a lower bound on the log likelihood, given the label label"),
     ],
 )
-def test_what_the_elbo_is_stands_beside_it(iris, family, meaning):
-    assert _meaning(make_family(family, stream(iris, label="label").schema)) == meaning
+def test_what_the_elbo_is_stands_beside_it(iris, family, expected):
+    assert meaning(make_family(family, stream(iris, label="label").schema)) == expected
 
 
 def test_a_run_that_was_broken_off_goes_on_and_ends_where_it_would_have_ended(iris, tmp_path, monkeypatch):
@@ -77,7 +77,7 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_where_it_would_have_ended(ir
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["state"]
     assert "expected a new or an empty folder" in str(ask(*asked, "--output", tmp_path / "cut").exception)
     assert ask(*asked, "--output", tmp_path / "cut", "--resume").exit_code == 0
-    whole, cut = (read_checkpoint(tmp_path / name / "weights.safetensors")["state"] for name in ("whole", "cut"))
+    whole, cut = (open_fit(tmp_path / name).family.state_dict() for name in ("whole", "cut"))
     assert all(torch.equal(cut[name], value) for name, value in whole.items())
     assert "one that came to its end" in str(ask(*asked, "--output", tmp_path / "cut", "--resume").exception)
 

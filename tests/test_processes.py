@@ -14,6 +14,7 @@ from cases import rows_of
 from several import CONJUGATE, STEPS
 
 from ppl_models import VAE, GaussianMixture, NaiveBayes, fit, load
+from ppl_models.commands.runs import open_fit
 from ppl_models.datasets import Query, prepared_share, share_of, some_of, stream
 from ppl_models.datasets.dataset import Share
 from ppl_models.errors import InputError
@@ -91,7 +92,7 @@ def test_the_command_comes_to_the_same_in_two_processes(tmp_path):
         told[name] = json.loads(done.stdout)
     assert (told["one"]["processes"], told["two"]["processes"]) == (1, 2)
     np.testing.assert_allclose(told["two"]["elbo"], told["one"]["elbo"], rtol=1e-10)
-    one, two = (read_checkpoint(tmp_path / name / "weights.safetensors")["state"] for name in ("one", "two"))
+    one, two = (open_fit(tmp_path / name).family.state_dict() for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-10, atol=1e-12)
 

@@ -1,32 +1,43 @@
 """``ppl-models fit``: one family, one table, one folder; in several processes where ``torchrun`` starts them."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import typer
 from torch import distributed
 
-from ppl_models.commands.options import family_kind, make_family, make_method
+from ppl_models.commands.options import family_kind, grid, make_family, make_method
+from ppl_models.commands.runs import plain, require_folder, write_run
+from ppl_models.commands.tables import Columns, schema_table, source_of, told_stream
 from ppl_models.datasets import Dataset, Preparation, prepared_share, stream
-from ppl_models.datasets.shares import rank_and_number
+from ppl_models.datasets.shares import from_first, rank_and_number
 from ppl_models.errors import InputError
-from ppl_models.evaluation.storage import whole_file
-from ppl_models.families import Amortised, ClassProduct, Family, SemiSupervisedVAE
-from ppl_models.inference import Checkpoint, Fit, Gradient, NaturalGradient, fit
-from ppl_models.inference.checkpoints import write_checkpoint
+from ppl_models.families import Amortised, ClassProduct, Exact, Family, SemiSupervisedVAE
+from ppl_models.inference import (
+    Checkpoint,
+    Fit,
+    Gradient,
+    NaturalGradient,
+    fit,
+    fit_doubts,
+    load_fit,
+    log_density,
+    save_fit,
+)
 
-STATE, WEIGHTS, RUN = "state", "weights.safetensors", "run.json"
+STATE, FIT, CANDIDATES = "state", "fit.safetensors", "candidates"
 EVERY = 60.0  # seconds between two writings of the state
 PATIENCE = timedelta(days=1)  # of processes that wait for the first one, which looks through the whole table
-VERSIONS = ("ppl-models", "torch", "pyro-ppl")
+DOUBTFUL = 3
+DRAWS = 100  # behind the bound that candidates are chosen by
 
 
 @dataclass(frozen=True)
@@ -34,28 +45,32 @@ class Asked:
     """What a run is asked for.
 
     Attributes:
-        table: a CSV or Parquet file, or a folder of them.
-        family: its name and settings.
+        table: a CSV or Parquet file, a folder of them, or a DuckDB or SQLite file.
+        family: its name and settings; of several values of a setting the best is kept.
         output: a new folder, or that of the run to resume.
-        label: the column of the classes.
+        query: of a database.
+        columns: what is said of the columns.
         validation: rows to stop by, of the same columns.
         method: settings of the fit.
         seed: of everything.
         device: cpu or cuda, which takes all rows into its memory; auto for cuda where there is one and the family is
             fitted by gradients.
         resume: whether to go on from what the folder holds.
+        strict: whether doubts end in exit code 3.
         as_json: whether to print JSON.
     """
 
     table: Path
     family: str
     output: Path
-    label: str | None = None
+    query: str | None = None
+    columns: Columns = field(default_factory=Columns)
     validation: Path | None = None
     method: str = ""
     seed: int = 0
     device: str = "auto"
     resume: bool = False
+    strict: bool = False
     as_json: bool = False
 
 
@@ -63,67 +78,113 @@ def run(table: Path, **options: object) -> int:
     """Fit, and write what came of it; a run that is broken off can be resumed.
 
     Args:
-        table: a CSV or Parquet file, or a folder of them.
+        table: what is read.
         options: the rest of ``Asked``.
 
     Returns:
-        The exit code, 0.
+        The exit code: 0, or 3 if there are doubts and they are asked for.
     """
     started, asked = time.perf_counter(), Asked(table, **options)
-    conjugate = issubclass(family_kind(asked.family), ClassProduct)
+    told, conjugate = grid(asked.family), issubclass(family_kind(asked.family), ClassProduct)
     with _processes("cpu" if conjugate and asked.device == "auto" else asked.device) as device:
         alone = rank_and_number()[0] == 0  # in what is written
         if alone:
-            _require_folder(asked.output, resume=asked.resume)
-        preparation, train = _rows(asked.table, label=asked.label, device=device)
-        chosen = make_family(asked.family, preparation.schema).to(device)
-        told = {"seed": asked.seed, "method": make_method(asked.method, NaturalGradient if conjugate else Gradient)}
-        if asked.validation is not None:
-            told["validation"] = _rows(asked.validation, preparation=preparation, device=device)[1]
+            require_folder(asked.output, resume=asked.resume)
+        preparation, train = _rows(asked, device=device)
+        candidates = [make_family(one, preparation.schema).to(device) for one in told]
+        method = make_method(asked.method, NaturalGradient if conjugate else Gradient)
+        validation = None if asked.validation is None else _rows(asked, preparation=preparation, device=device)[1]
+        _require_choice(candidates, validation)
         if alone:
+            typer.echo(schema_table(preparation.schema).to_string(index=False), err=True)
             asked.output.mkdir(parents=True, exist_ok=True)
-        found = fit(
-            chosen, train, **told, checkpoint=Checkpoint(asked.output / STATE, resume=asked.resume, every=EVERY)
-        )
+        found, chosen = _best(asked, dict(zip(told, candidates, strict=True)), train, validation, method)
+        doubts = fit_doubts(found)
         if alone:
-            facts = _facts(asked, train, found) | {"device": device, "wall_s": time.perf_counter() - started}
-            _write(asked.output, found, facts)
+            facts = _facts(asked, train, found) | {"chosen": chosen, "doubts": doubts, "device": device}
+            facts = _write(asked.output, found, facts | {"wall_s": time.perf_counter() - started})
             typer.echo(json.dumps(facts, indent=2) if asked.as_json else _words(facts, asked.output))
-    return 0
+            for doubt in doubts:
+                typer.echo(f"doubt: {doubt}", err=True)
+    return DOUBTFUL if asked.strict and doubts else 0
 
 
-def _rows(
-    table: Path, *, label: str | None = None, preparation: Preparation | None = None, device: str
-) -> tuple[Preparation, Dataset]:
-    """This process's rows of a table on its device, and how they were prepared."""
-    whole = stream(table, None if preparation is None else preparation.schema, label=label)
+def _rows(asked: Asked, *, preparation: Preparation | None = None, device: str) -> tuple[Preparation, Dataset]:
+    """This process's rows on its device, and how they were prepared; with a preparation those of validation."""
+    if preparation is None:
+        whole = told_stream(source_of(asked.table, asked.query), asked.columns)
+    else:
+        whole = stream(source_of(asked.validation), preparation.schema)
     preparation, rows = prepared_share(whole, preparation)
     return preparation, rows if device == "cpu" else replace(rows[:], share=rows.share).to(device)
+
+
+def _require_choice(candidates: list[Family], validation: Dataset | None) -> None:
+    """Refuse several families that nothing is there to choose between."""
+    told_by_elbo = all(isinstance(one, ClassProduct) and one.bayesian for one in candidates)
+    if len(candidates) > 1 and validation is None and not told_by_elbo:
+        raise InputError(f"family: expected validation rows to choose one of {len(candidates)} by, got none")
+
+
+def _best(
+    asked: Asked, candidates: dict[str, Family], train: Dataset, validation: Dataset | None, method: object
+) -> tuple[Fit, str]:
+    """The fit that is best by the log density of validation rows, or by its ELBO without; and its settings."""
+    if len(candidates) == 1:
+        ((told, family),) = candidates.items()
+        kept = Checkpoint(asked.output / STATE, resume=asked.resume, every=EVERY)
+        return fit(family, train, validation, seed=asked.seed, method=method, checkpoint=kept), told
+    folder, best, best_score, chosen = asked.output / CANDIDATES, None, -math.inf, ""
+    folder.mkdir(exist_ok=True)
+    for index, (told, family) in enumerate(candidates.items()):
+        path = folder / f"{index:03d}.safetensors"
+        if from_first(path.exists()):
+            found = load_fit(path)
+        else:
+            kept = Checkpoint(folder / STATE, resume=asked.resume, every=EVERY)
+            found = fit(family, train, validation, seed=asked.seed, method=method, checkpoint=kept)
+            if rank_and_number()[0] == 0:
+                save_fit(found, path)
+                (folder / STATE).unlink(missing_ok=True)
+        score = _score(found, validation, asked.seed)
+        if score > best_score:
+            best, best_score, chosen = found, score, told
+    if best is None:
+        raise InputError(f"family: expected a fit with a finite score, got none of {', '.join(candidates)}")
+    return best, chosen
+
+
+def _score(found: Fit, validation: Dataset | None, seed: int) -> float:
+    """What candidates are chosen by, nats per row; of all processes' rows."""
+    if validation is None or not isinstance(found.family, Exact | Amortised):
+        return found.elbo
+    scores = log_density(found.family, validation, seed=seed, draws=DRAWS).values
+    total = validation.summed(torch.tensor(float(scores.sum()), dtype=torch.float64))
+    return float(total) / validation.all_rows
 
 
 def _facts(asked: Asked, train: Dataset, found: Fit) -> dict[str, object]:
     """What tells a run from others, and what came of it."""
     return {
         "command": "fit",
-        **{name: str(value) if isinstance(value, Path) else value for name, value in vars(asked).items()},
-        "versions": {name: version(name) for name in VERSIONS},
+        **plain(asked),
         "processes": rank_and_number()[1],
         "rows": train.all_rows,
-        "columns": {
-            column.name: column.kind if not column.categories else {column.kind: [*map(str, column.categories)]}
-            for column in train.schema.described
-        },
+        "checksum": train.checksum if train.share is None else None,
         "elbo": found.elbo,
         "unit": "nats per row, raw units, higher is better",
-        "meaning": _meaning(found.family),
+        "meaning": meaning(found.family),
         "stop": found.stop,
         "converged": found.converged,
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _meaning(family: Family) -> str:
-    """What the ELBO of a family is."""
+def meaning(family: Family) -> str:
+    """What the ELBO of a family is, in words.
+
+    Args:
+        family: of this package.
+    """
     if isinstance(family, ClassProduct):
         found = {
             "bayes": "a lower bound on the log evidence",
@@ -159,28 +220,18 @@ def _processes(device: str) -> Iterator[str]:
         distributed.destroy_process_group()
 
 
-def _require_folder(output: Path, *, resume: bool) -> None:
-    """Refuse a place where something is in the way."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: expected a folder for the run, got a file")
-    if not resume and output.is_dir() and any(output.iterdir()):
-        raise InputError(f"{output}: expected a new or an empty folder; resume the run in it, or name another")
-    if resume and (output / RUN).exists():
-        raise InputError(f"{output}: expected a run that was broken off, got one that came to its end")
-
-
-def _write(output: Path, found: Fit, told: dict[str, object]) -> None:
+def _write(output: Path, found: Fit, told: dict[str, object]) -> dict[str, object]:
     """What came of a run; the last file says that it is whole."""
-    write_checkpoint(output / WEIGHTS, {"family": type(found.family).__name__, "state": found.family.state_dict()})
+    save_fit(found, output / FIT)
     for name in ("history", "restarts"):
         getattr(found, name).to_csv(output / f"{name}.csv", index=False)
-    with whole_file(output / RUN) as file:
-        file.write(json.dumps(told, indent=2).encode())
+    whole = write_run(output, told | {"fits": {told["chosen"]: FIT}, "best": told["chosen"]})
     (output / STATE).unlink(missing_ok=True)
+    return whole
 
 
 def _words(told: dict[str, object], output: Path) -> str:
     return (
-        f"ELBO {told['elbo']:.4f} nats per row of {told['rows']} training rows (raw units, higher is better; "
-        f"{told['meaning']}), {told['stop']}; in {told['wall_s']:.1f} s, written to {output}"
+        f"{told['chosen']}: ELBO {told['elbo']:.4f} nats per row of {told['rows']} training rows (raw units, higher is "
+        f"better; {told['meaning']}), {told['stop']}; in {told['wall_s']:.1f} s, written to {output}"
     )

@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from itertools import product
 from types import UnionType
 from typing import Literal, TypeVar, Union, get_args, get_origin
 
@@ -77,6 +78,45 @@ def make_method(told: str, kind: type[Method]) -> Method:
         InputError: there is no such setting, or its value is refused.
     """
     return _made(kind, settings(told), "method")
+
+
+def grid(told: str) -> list[str]:
+    """Every combination of settings, where some have several values: ``components=2..6 covariance=VVV,EEE``.
+
+    Args:
+        told: as of ``make_family``; ``a..b`` is every whole number from a to b, and commas stand between values, but
+            in a setting that is several numbers itself, such as ``network.hidden=64,64``.
+
+    Raises:
+        InputError: there is no such family, or a range that ends before it begins.
+    """
+    kind, (name, _, rest) = family_kind(told), told.partition(":")
+    values = {key: _several(key, word, _kind_of(kind, key)) for key, word in settings(rest).items()}
+    combined = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    return [
+        f"{name.strip()}: {' '.join(f'{key}={word}' for key, word in one.items())}".rstrip(": ") for one in combined
+    ]
+
+
+def _several(name: str, word: str, kind: object) -> list[str]:
+    """The values that a word stands for."""
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", word)
+    if span is not None:
+        first, last = map(int, span.groups())
+        if last < first:
+            raise InputError(f"setting {name!r}: expected a range such as 2..6, got {word!r}")
+        return [str(number) for number in range(first, last + 1)]
+    return [word] if get_origin(kind) is tuple else word.split(",")
+
+
+def _kind_of(kind: Callable[..., object], name: str) -> object:
+    """What a setting is, or a setting of one; None where there is no such."""
+    head, _, rest = name.partition(".")
+    one = _parameters(kind).get(head)
+    if one is None or not rest:
+        return None if one is None else one.annotation
+    kinds = [one.annotation, *one.annotation.__subclasses__()] if is_dataclass(one.annotation) else []
+    return next((found for each in kinds if (found := _kind_of(each, rest)) is not None), None)
 
 
 def settings(told: str) -> Settings:

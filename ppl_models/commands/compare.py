@@ -1,0 +1,150 @@
+"""``ppl-models compare``: which family describes a table best? All that suit, their sizes chosen, and the report."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from ppl_models.commands.candidates import Contest, require_found, suitable
+from ppl_models.commands.options import grid
+from ppl_models.commands.runs import claim, plain, require_folder, write_run
+from ppl_models.commands.tables import Columns, schema_table, source_of, told_stream
+from ppl_models.datasets import Schema, prepare_split
+from ppl_models.errors import InputError
+from ppl_models.inference import log_density, sample
+from ppl_models.reports import Report, check_section, comparison_section, sample_section
+from ppl_models.reports.conclusions import conclusion
+
+FITS, REPORT, FEW = "fits", "report", 50
+REPLICATES, QUICK_REPLICATES = 200, 20
+DRAWS = 1000
+UNIT = "Held-out log density in nats per row, raw units, higher is better"
+DOUBTFUL = 3
+SAME = 10  # values of a real column that are suspiciously few
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a comparison is asked for.
+
+    Attributes:
+        table: a CSV or Parquet file, a folder of them, or a DuckDB or SQLite file.
+        output: a new folder, or that of the run to resume.
+        families: to compare, with several values of settings to choose among; none for all that suit.
+        query: of a database.
+        columns: what is said of the columns.
+        seed: of the split, the fits and the draws.
+        jobs: processes; None for as many as there are cores.
+        quick: few sizes and steps: a check, not an answer.
+        resume: whether to go on from what the folder holds.
+        strict: whether doubts end in exit code 3.
+        as_json: whether to print JSON.
+    """
+
+    table: Path
+    output: Path
+    families: Sequence[str] = ()
+    query: str | None = None
+    columns: Columns = field(default_factory=Columns)
+    seed: int = 0
+    jobs: int | None = None
+    quick: bool = False
+    resume: bool = False
+    strict: bool = False
+    as_json: bool = False
+
+
+def run(table: Path, **options: object) -> int:
+    """Compare, and write the report; a run that is broken off can be resumed.
+
+    Args:
+        table: what is read.
+        options: the rest of ``Asked``.
+
+    Returns:
+        The exit code: 0, or 3 if there are doubts and they are asked for.
+    """
+    started, asked = time.perf_counter(), Asked(table, **options)
+    require_folder(asked.output, resume=asked.resume)
+    rows = told_stream(source_of(asked.table, asked.query), asked.columns)
+    frame, schema = pd.concat(rows.frames(), ignore_index=True), rows.schema
+    if len(frame) < FEW:
+        raise InputError(f"{asked.table}: expected {FEW} rows or more to compare families on, got {len(frame)}")
+    candidates = {told: grid(told) for told in asked.families} or suitable(schema, len(frame), quick=asked.quick)
+    typer.echo(f"{len(frame)} rows of {asked.table}\n{schema_table(schema).to_string(index=False)}", err=True)
+    parts = prepare_split(frame, schema, seed=asked.seed, stratify=schema.label and schema.label.name)
+    folder = asked.output / FITS
+    folder.mkdir(parents=True, exist_ok=True)
+    claim(asked.output, {"table": parts.train.checksum, "seed": str(asked.seed), "quick": str(asked.quick)})
+    contest = Contest(schema, parts.train, parts.validation, folder, asked.seed, asked.quick)
+    chosen = contest.run(candidates, jobs=asked.jobs)
+    require_found(chosen, candidates)
+    fits = {_titled(name, told, candidates[name]): found for name, (told, found) in chosen.items()}
+    densities = {
+        name: log_density(found.family, parts.test, seed=asked.seed, draws=DRAWS) for name, found in fits.items()
+    }
+    report = Report(f"Which model describes {asked.table.stem} best?", summary="", seed=asked.seed)
+    comparison = comparison_section(report, densities, fits, train=parts.train)
+    answer, sure = conclusion(comparison)
+    report.summary = f"{answer} {sure}"
+    report.check("columns with few values", _few_values(frame, schema))
+    best, held_out = fits[comparison.index[0]].family, parts.frames.test[list(schema.names)]
+    if not schema.image_shape:
+        number = QUICK_REPLICATES if asked.quick else REPLICATES
+        replicates = sample(best, number * len(held_out), seed=asked.seed)
+        sample_section(report, replicates.head(len(held_out)), held_out, kinds=schema.kinds)
+        check_section(report, replicates, held_out, kinds=schema.kinds)
+    page = report.write(asked.output / REPORT, seconds=time.perf_counter() - started)
+    facts = _facts(asked, comparison, len(frame)) | {"answer": answer, "sure": sure, "doubts": report.doubts}
+    kept = [str(contest.path_of(told).relative_to(asked.output)) for told, _ in chosen.values()]
+    write_run(
+        asked.output,
+        facts | {"fits": dict(zip(fits, kept, strict=True)), "best": comparison.index[0], "report": str(page)},
+    )
+    _tell(asked, facts, comparison, page)
+    return DOUBTFUL if asked.strict and report.doubts else 0
+
+
+def _titled(name: str, told: str, tried: Sequence[str]) -> str:
+    """A name with what was chosen of it, where there was a choice."""
+    if len(tried) == 1:
+        return name
+    words = [dict(pair.split("=") for pair in one.partition(":")[2].split()) for one in tried]
+    mine = dict(pair.split("=") for pair in told.partition(":")[2].split())
+    varied = [f"{key} {value}" for key, value in mine.items() if len({one[key] for one in words}) > 1]
+    plain_name = name.partition(":")[0]
+    return f"{plain_name}, {', '.join(varied)}"
+
+
+def _few_values(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    """Real and positive columns that repeat few values, at which a density may be as high as it likes."""
+    found = []
+    for column in (column for column in schema.columns if column.continuous):
+        values = frame[column.name].nunique()
+        if values <= SAME:
+            found.append(
+                f"column {column.name!r} is told as {column.kind} and takes {values} different values only, at which a "
+                f"density can be very high; {column.name}=categorical gives them probabilities"
+            )
+    return found
+
+
+def _facts(asked: Asked, comparison: pd.DataFrame, rows: int) -> dict[str, object]:
+    """What tells a run from others, and what came of it."""
+    table = json.loads(comparison.reset_index().to_json(orient="records"))
+    return {"command": "compare", **plain(asked), "rows": rows, "comparison": table, "unit": UNIT}
+
+
+def _tell(asked: Asked, facts: dict[str, object], comparison: pd.DataFrame, page: Path) -> None:
+    """The answer on standard output, doubts on standard error."""
+    if asked.as_json:
+        typer.echo(json.dumps(facts | {"report": str(page)}, indent=2))
+    else:
+        shown = comparison[["elpd", "se", "diff", "dse", "kind"]].round(4).to_string()
+        typer.echo(f"{facts['answer']} {facts['sure']}\n\n{shown}\n\n{UNIT}; the report: {page}")
+    for doubt in facts["doubts"]:
+        typer.echo(f"doubt: {doubt}", err=True)
