@@ -105,7 +105,7 @@ def run(table: Path, **options: object) -> int:
         asked.output,
         facts | {"fits": dict(zip(fits, kept, strict=True)), "best": comparison.index[0], "report": str(page)},
     )
-    _tell(asked, facts, comparison, page)
+    _tell(asked, facts | places, comparison, page)
     return DOUBTFUL if asked.strict and report.doubts else 0
 
 
@@ -142,7 +142,7 @@ def _facts(asked: Asked, comparison: pd.DataFrame, rows: int) -> dict[str, objec
 def _tell(asked: Asked, facts: dict[str, object], comparison: pd.DataFrame, page: Path) -> None:
     """The answer on standard output, doubts on standard error."""
     if asked.as_json:
-        typer.echo(json.dumps(facts | {"report": str(page)}, indent=2))
+        typer.echo(json.dumps(facts, indent=2))
     else:
         shown = comparison[["elpd", "se", "diff", "dse", "kind"]].round(4).to_string()
         typer.echo(f"{facts['answer']} {facts['sure']}\n\n{shown}\n\n{UNIT}; the report: {page}")

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from ppl_models.datasets import Query, Schema, Stream, infer_schema, stream
+from ppl_models.datasets.schema import KINDS
 from ppl_models.datasets.sources import Source, read_blocks
 from ppl_models.datasets.streams import BATCH
 from ppl_models.datasets.table import readable
@@ -112,6 +113,9 @@ def told_schema(frame: pd.DataFrame, columns: Columns) -> Schema:
         if not (equals and name and kind):
             raise InputError(f"kind: expected column=kind, got {pair!r}")
         kinds[name] = kind
+    strange = next((name for name, kind in kinds.items() if kind not in KINDS), None)
+    if strange is not None:
+        raise InputError(f"column {strange!r}: expected {', '.join(KINDS)}, got {kinds[strange]!r}")
     drop = [*told.get("drop", ()), *columns.drop]
     unknown = next((name for name in drop if name not in frame.columns), None)
     if unknown is not None:
