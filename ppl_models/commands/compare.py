@@ -101,10 +101,12 @@ def run(table: Path, **options: object) -> int:
     page = report.write(asked.output / REPORT, seconds=time.perf_counter() - started)
     facts = _facts(asked, comparison, len(frame)) | {"answer": answer, "sure": sure, "doubts": report.doubts}
     kept = [str(contest.path_of(told).relative_to(asked.output)) for told, _ in chosen.values()]
-    write_run(
-        asked.output,
-        facts | {"fits": dict(zip(fits, kept, strict=True)), "best": comparison.index[0], "report": str(page)},
-    )
+    places = {
+        "fits": dict(zip(fits, kept, strict=True)),
+        "best": comparison.index[0],
+        "report": f"{REPORT}/{page.name}",
+    }
+    write_run(asked.output, facts | places)
     _tell(asked, facts | places, comparison, page)
     return DOUBTFUL if asked.strict and report.doubts else 0
 
