@@ -271,7 +271,7 @@ def test_a_page_opens_with_its_doubts_with_what_was_looked_at_or_with_neither(tm
     doubtful = page(tmp_path, weights=("too <few",), fits=())
     assert "What cannot be trusted" in doubtful and "<li>VAE: too &lt;few.</li>" in doubtful
     assert "Looked at: weights, fits." in doubtful
-    assert doubtful.index("What cannot be trusted") < doubtful.index("How the numbers were made")
+    assert doubtful.index("What cannot be trusted") < doubtful.index("How each number was made")
     assert read_record(tmp_path / "out")["doubts"] == ["VAE: too <few."]
     assert "Nothing was found that cannot be trusted" in page(tmp_path, weights=())
     assert "Nothing was checked here" in page(tmp_path)

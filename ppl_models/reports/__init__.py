@@ -3,6 +3,7 @@
 from ppl_models.reports.calibration import calibration_section, rank_curves
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.classification import classification_section, reliability
+from ppl_models.reports.conclusions import conclusion
 from ppl_models.reports.figures import (
     bound_ladder,
     density_overlay,
@@ -12,8 +13,10 @@ from ppl_models.reports.figures import (
     parameter_intervals,
 )
 from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
+from ppl_models.reports.pairs import pairs_section
 from ppl_models.reports.profiles import profile_map, profile_section
 from ppl_models.reports.report import Report, write_index
+from ppl_models.reports.rows import row_strips, rows_section
 from ppl_models.reports.sections import (
     check_section,
     comparison_section,
@@ -31,6 +34,7 @@ __all__ = [
     "check_section",
     "classification_section",
     "comparison_section",
+    "conclusion",
     "density_overlay",
     "elbo_curves",
     "elpd_intervals",
@@ -39,12 +43,15 @@ __all__ = [
     "khat_histogram",
     "ladder_section",
     "latent_grid",
+    "pairs_section",
     "parameter_intervals",
     "parameter_section",
     "profile_map",
     "profile_section",
     "rank_curves",
     "reliability",
+    "row_strips",
+    "rows_section",
     "sample_pairs",
     "sample_section",
     "to_svg",

@@ -20,7 +20,12 @@ NARROWEST = 0.005  # nats per row: what is less than this apart is drawn level
 FEW_STEPS = 30  # each is marked; a single one would not be seen as a line
 KHAT_RANGE = (-0.5, 1.5)
 HISTOGRAM_COLOUR = "#d5d8dc"
-FACES = {"exact": colour(0), "lower bound": "white", "estimate": HISTOGRAM_COLOUR}  # of a point, by kind of number
+FACES = {
+    "exact": colour(0),
+    "lower bound": "white",
+    "estimate": HISTOGRAM_COLOUR,
+    "interval": "#bcd9f2",
+}  # of a point, by kind of number
 
 
 def density_overlay(data: Float[np.ndarray, " rows"], curves: Mapping[str, pd.DataFrame], *, label: str) -> Figure:

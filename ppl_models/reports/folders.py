@@ -80,7 +80,7 @@ def read_record(folder: Path) -> dict[str, object]:
         raise InputError(f"expected a report with a {RECORD}, got none in {folder}") from error
     if not isinstance(record, dict) or MARK not in record:
         raise InputError(f"expected a {RECORD} written by ppl_models, got another in {folder}")
-    return {"checked": [], "doubts": []} | record
+    return {"sure": "", "checked": [], "doubts": []} | record
 
 
 def _refuse_foreign(place: Path) -> None:

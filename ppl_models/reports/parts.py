@@ -1,8 +1,9 @@
 """The parts of a report: each knows what the page shows of it and which files it leaves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,13 +30,14 @@ class Text:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table, shown to some digits and saved in full."""
+    """A table, shown to some digits and saved in full; what it says stands above it."""
 
     kind: ClassVar[str] = "table"
     name: str
     frame: pd.DataFrame
     caption: str
     digits: int
+    lead: str = ""
 
     @property
     def indexed(self) -> bool:
@@ -74,6 +76,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What the page's script draws in the place of a figure; without the script, and in print, the figure stands.
+
+    Attributes:
+        view: which drawing: a strip of rows for each model, or two columns against each other.
+        data: its numbers, as JSON can hold them; None where one is missing.
+    """
+
+    view: Literal["rows", "pairs"]
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure as it was when it was added, drawn as lines and as pixels."""
 
@@ -83,6 +98,7 @@ class Picture:
     pixels: bytes
     caption: str
     alt: str
+    live: Live | None = None
 
     @property
     def inline(self) -> Markup:

@@ -6,9 +6,11 @@ import platform
 import re
 import shlex
 import sys
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
@@ -23,8 +25,10 @@ from matplotlib.figure import Figure
 from ppl_models.errors import InputError
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
-from ppl_models.reports.parts import Draws, Picture, Table, Text
+from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
+from ppl_models.reports.terms import column_meanings, used_terms
 
+SCRIPT = "report.js"
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
 
 
@@ -35,6 +39,7 @@ class Report:
     Attributes:
         title: Title of the page.
         summary: The answer in a sentence or two; also shown where reports are listed.
+        sure: How sure the answer is, in a sentence or two; ``conclusion`` words both for a comparison.
         seed: The seed that every number of the report follows from.
         checked: What was looked at for reasons not to trust a number.
         doubts: The reasons that were found, which the page opens with.
@@ -46,7 +51,8 @@ class Report:
     """
 
     title: str
-    summary: str = field(kw_only=True)
+    summary: str = field(default="", kw_only=True)
+    sure: str = field(default="", kw_only=True)
     seed: int = field(kw_only=True)
     parts: list[Text | Table | Picture | Draws] = field(default_factory=list, init=False)
     sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
@@ -57,11 +63,19 @@ class Report:
         """Add a heading and, under it, paragraphs that a blank line sets apart."""
         self.parts.append(Text(heading, body))
 
-    def table(self, name: str, frame: pd.DataFrame, *, caption: str, digits: int = 3) -> None:
-        """Add a table: on the page to some digits, in tables/NAME.csv in full."""
-        self.parts.append(Table(self._new("table", name), frame.copy(), caption, digits))
+    def table(self, name: str, frame: pd.DataFrame, *, caption: str, digits: int = 3, lead: str = "") -> None:
+        """Add a table: on the page to some digits, in tables/NAME.csv in full.
 
-    def figure(self, name: str, figure: Figure, *, caption: str, alt: str) -> None:
+        Args:
+            name: Name of its file.
+            frame: The table.
+            caption: What its columns are.
+            digits: Decimals on the page.
+            lead: What it says, in words above it; left out where the page opens with it.
+        """
+        self.parts.append(Table(self._new("table", name), frame.copy(), caption, digits, lead))
+
+    def figure(self, name: str, figure: Figure, *, caption: str, alt: str, live: Live | None = None) -> None:
         """Add a figure as it is now: on the page, in figures/NAME.svg and in figures/NAME.png.
 
         Args:
@@ -69,11 +83,12 @@ class Report:
             figure: The figure; its layout is fixed by this.
             caption: What is to be seen in it, and what that means.
             alt: What it shows, for those who do not see it.
+            live: What the page's script draws in its place on a screen.
         """
         drawing = to_svg(figure, name=self._new("figure", name))
         pixels = BytesIO()
         figure.savefig(pixels, format="png", dpi=150, metadata={"Software": None})
-        self.parts.append(Picture(name, drawing, pixels.getvalue(), caption, alt))
+        self.parts.append(Picture(name, drawing, pixels.getvalue(), caption, alt, live))
 
     def draws(self, name: str, dataset: xr.Dataset) -> None:
         """Add posterior draws as draws/NAME.nc, which `arviz.from_netcdf` opens."""
@@ -111,10 +126,14 @@ class Report:
         with replaced_folder(Path(folder)) as place:
             for part in self.parts:
                 part.save(place)
-            page = _render("report.html.j2", report=self, record=record)
+            page = _render("report.html.j2", report=self, record=record, terms=used_terms(self.parts, *self._opening))
             (place / PAGE).write_text(page, encoding="utf-8")
             (place / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return Path(folder) / PAGE
+
+    @property
+    def _opening(self) -> tuple[str, ...]:
+        return (self.summary, self.sure, *self.doubts)
 
     def _new(self, kind: str, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
@@ -128,6 +147,7 @@ class Report:
             MARK: _version("ppl_models"),
             "title": self.title,
             "summary": self.summary,
+            "sure": self.sure,
             "command": shlex.join(sys.argv),
             "seed": self.seed,
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -175,7 +195,10 @@ def _render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template(template).render(**values)
+    script = pages.loader.get_source(pages, SCRIPT)[0]
+    allowed = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
+    meanings = column_meanings()
+    return pages.get_template(template).render(script=Markup(script), allowed=allowed, meanings=meanings, **values)
 
 
 def _version(package: str) -> str:

@@ -19,9 +19,12 @@ from ppl_models.evaluation import (
 )
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.inference import Fit, fit_doubts, fit_table
+from ppl_models.reports.conclusions import conclusion
 from ppl_models.reports.figures import bound_ladder, elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
-from ppl_models.reports.galleries import MOST_PAIRED_COLUMNS, SIDES, category_shares, sample_pairs
+from ppl_models.reports.galleries import SIDES, category_shares
+from ppl_models.reports.pairs import pairs_section
 from ppl_models.reports.report import Report
+from ppl_models.reports.rows import rows_section
 
 EXACT_STEPS = 2
 NAME = "comparison"
@@ -35,10 +38,11 @@ def comparison_section(
     name: str = NAME,
     reference: str | None = None,
     train: Dataset | None = None,
+    held_out: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Add held-out densities side by side: the table, their intervals, how fits ended, the ELBO curves and the k-hats.
 
-    What speaks against a number of the table opens the page.
+    What the table says stands above it, in words; what speaks against a number of it opens the page.
 
     Args:
         report: the report to add to.
@@ -47,6 +51,7 @@ def comparison_section(
         name: what the parts' names start with, and what the page calls the data.
         reference: the model that differences are taken from; the best if None.
         train: the rows that the models were fitted to; recorded beside the held-out ones if given.
+        held_out: the raw rows of the densities; if given, each row's log density is drawn as well.
 
     Returns:
         The table of ``compare``.
@@ -56,16 +61,15 @@ def comparison_section(
         report.data(f"{name}, training", train.checksum, len(train))
     some = next(iter(densities.values()))
     report.data(f"{name}, held out", some.checksum, len(some.values))
-    caption = "Held-out log density in nats per row, raw units, higher is better; kind says whether it is exact or a "
-    caption += "lower bound. elpd is the mean, se its standard error over held-out rows, diff and dse the paired "
-    caption += f"difference from {reference or 'the best'} and its standard error, diff_low and diff_high its 95 % "
-    caption += "interval, diff_khat the k-hat of the differences' tail (above 0.5 rows that would decide may not be "
-    caption += "among those seen, and the interval is not to be trusted), mean_se the Monte Carlo error of elpd, rise "
-    caption += "what a bound gained as its draws last doubled, effective the median over rows of their weights' "
-    caption += f"effective sample size, khat_high the share of rows whose Pareto k-hat is above {UNRELIABLE_KHAT}."
-    report.table(name, table, caption=caption, digits=4)
+    words = conclusion(table if table["diff"].iloc[0] == 0 else compare(densities))
+    caption = f"Mean log density of {len(some.values):,} held-out rows in nats per row, raw units, higher is better; "
+    caption += "kind says whether it is exact or a lower bound, and diff is from "
+    caption += f"{'the best' if reference is None else repr(reference)}. The last section says what each column is."
+    report.table(name, table, caption=caption, digits=4, lead=" ".join(words))
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
+    if held_out is not None:
+        rows_section(report, densities, held_out, name=f"{name}-rows")
     fit_section(report, fits, name=name, train=train)
     about, looked = "" if name == NAME else f"{name}, ", "the importance weights and draws behind bounds"
     for model, density in densities.items():
@@ -101,10 +105,10 @@ def fit_section(
     if not fits:
         return None
     table = fit_table(fits, train)
-    caption = "How fits ended. elbo: of training rows, nats per row, raw units; last_rise: of the ELBO watched, over "
-    caption += "its last tenth up to the state that was kept; best_found: restarts within 0.01 nats a row of the best; "
-    caption += "ahead: of the best over the next; guide_khat: of the conjugate guide's parameters, classes summed out "
-    caption += f"(above {UNRELIABLE_KHAT} intervals drawn from it are too narrow; −∞ where it is the posterior)."
+    caption = (
+        "How fits ended: the ELBO of training rows in nats per row, raw units, what it last gained, restarts, and "
+    )
+    caption += "the rule that ended each. The last section says what each column is."
     report.table(f"{name}-fits", table, caption=caption)
     for model, found in fits.items():
         report.check("how fits ended", fit_doubts(found), of=f"{model}" if name == NAME else f"{name}, {model}")
@@ -215,12 +219,10 @@ def sample_section(
         rows: what captions and legends call the rows beside the samples; to be said if they were not held out.
     """
     sides = (rows, SIDES[1])
-    numeric = [column for column, kind in kinds.items() if kind in ("real", "positive", "count")][:MOST_PAIRED_COLUMNS]
+    numeric = [column for column, kind in kinds.items() if kind in ("real", "positive", "count")]
     categorical = [column for column, kind in kinds.items() if kind == "categorical"]
     if numeric:
-        shown = f"Pairs of columns, in {rows} and in rows drawn from the model."
-        figure = sample_pairs(held_out, samples, columns=numeric, sides=sides)
-        report.figure(f"{name}-pairs", figure, caption=shown, alt=shown)
+        pairs_section(report, held_out, samples, columns=numeric, name=f"{name}-pairs", rows=rows)
     if categorical:
         shown = f"Shares of each category, in {rows} and in rows drawn from the model."
         figure = category_shares(held_out, samples, columns=categorical, sides=sides)
