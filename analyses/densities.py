@@ -11,10 +11,11 @@ import ppl_models as ppl
 from ppl_models.datasets import Prepared, Table, prepare_split
 from ppl_models.inference import Fit, Gradient
 from ppl_models.nn import Dense
-from ppl_models.reports import check_section, comparison_section, sample_section
+from ppl_models.reports import check_section, comparison_section, conclusion, sample_section, verdict
 from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
+SURE = "A lead is likely if its 95 % interval is clear of zero, and certain if it were so at twice the width."
 SIZES, REPLICATES, FOLDER = (1, 2, 3, 4, 6, 8, 12, 20), 200, Path("results/densities")
 Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
 Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
@@ -44,16 +45,15 @@ def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd
     """Fit, compare and add one table's sections; its comparison."""
     parts = prepare_split(table.frame, table.schema, seed=seed, stratify=table.schema.label and table.schema.label.name)
     fits = fit_all(table, parts, seed=seed, quick=quick)
-    autoencoder = fits.pop("autoencoder").family
+    rebuilt = fits.pop("autoencoder").family.reconstruction_log_likelihood(parts.test) + parts.test.log_scale
     densities = {one: ppl.log_density(fits[one].family, parts.test, seed=seed, method="fitted") for one in fits}
-    rebuilt = autoencoder.reconstruction_log_likelihood(parts.test) + parts.test.log_scale
+    held_out = parts.frames.test[list(table.schema.names)]
     sizes = f"{len(parts.train)} rows to train on, {len(parts.validation)} to validate, {len(parts.test)} held out"
     text = f"{table.source}; {sizes}. The autoencoder is no density: its log p(x | z = encoder(x)), "
     report.text(table.name, text + f"{rebuilt.mean():.2f} nats a row, compares with nothing here.")
-    comparison = comparison_section(report, densities, fits, name=table.name, train=parts.train)
+    comparison = comparison_section(report, densities, fits, name=table.name, train=parts.train, held_out=held_out)
     best, kinds = fits[comparison.index[0]].family, table.schema.kinds
     if not table.schema.image_shape:
-        held_out = parts.frames.test[list(table.schema.names)]
         replicates = ppl.sample(best, REPLICATES * len(held_out), seed=seed)
         sample_section(report, replicates.head(len(held_out)), held_out, kinds=kinds, name=f"{table.name}-samples")
         check_section(report, replicates, held_out, kinds=kinds, name=f"{table.name}-checks")
@@ -68,10 +68,10 @@ def main(
     tables = [ppl.load(name) for name in TABLES] if data is None else [Table.from_file(data, label=label)]
     report = ppl.Report("Densities: every family on every table", summary="", seed=seed)
     found = pd.concat([add_table(report, table, seed=seed, quick=quick) for table in tables], ignore_index=True)
-    best = list(found.groupby("table").head(1).set_index("table").itertuples())
-    doubt = {row.Index: f", k-hat high for {row.khat_high:.0%} of rows" for row in best if row.khat_high > 0.2}
-    parts = (f"{row.Index}: {row.model} ({row.elpd:.2f}, {row.kind}{doubt.get(row.Index, '')})" for row in best)
-    report.summary = f"Best held-out log density, nats a row: {'; '.join(parts)}."
+    each = {name: lines.set_index("model") for name, lines in found.groupby("table", sort=False)}
+    best = (f"{name}: {one.index[0]} ({one['elpd'].iloc[0]:.2f}, {verdict(one)})" for name, one in each.items())
+    many = f"Best held-out log density, nats a row: {'; '.join(best)}.", SURE
+    report.summary, report.sure = many if data is None else conclusion(found.set_index("model"))
     report.table("all", found.set_index("table"), caption="All tables: nats per row; compare within a table only.")
     report.write(output_dir, seconds=perf_counter() - started)
 

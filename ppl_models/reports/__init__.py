@@ -3,7 +3,7 @@
 from ppl_models.reports.calibration import calibration_section, rank_curves
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.classification import classification_section, reliability
-from ppl_models.reports.conclusions import conclusion
+from ppl_models.reports.conclusions import conclusion, verdict
 from ppl_models.reports.figures import (
     bound_ladder,
     density_overlay,
@@ -55,5 +55,6 @@ __all__ = [
     "sample_pairs",
     "sample_section",
     "to_svg",
+    "verdict",
     "write_index",
 ]

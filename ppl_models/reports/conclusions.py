@@ -64,10 +64,23 @@ def conclusion(comparison: pd.DataFrame, *, rows: str = "the held-out rows") -> 
     warnings = [f"The number of {_named([best.name])} {KINDS[best['kind']]}.", *_warnings(best, others)]
     if others.empty:
         return _alone(best, rows), " ".join(warnings)
-    verdicts = {name: _verdict(line, best) for name, line in others.iterrows()}
-    surest = min(verdicts.values())
-    unsure = [name for name, verdict in verdicts.items() if verdict == surest]
-    return _answer(best, others.iloc[0], surest, rows=rows), " ".join([_sure(surest, others.loc[unsure]), *warnings])
+    verdicts = _verdicts(comparison)
+    least = Verdict(verdicts.min())
+    return _answer(best, others.iloc[0], least, rows=rows), " ".join(
+        [_sure(least, others[verdicts == least]), *warnings]
+    )
+
+
+def verdict(comparison: pd.DataFrame) -> str:
+    """How sure it is that the best model of a table of ``compare`` is the best: the word that ``conclusion`` uses.
+
+    Args:
+        comparison: a table of ``compare`` whose differences are from the best model.
+
+    Returns:
+        "certain", "likely" or "undecided"; "alone" where there is no other model.
+    """
+    return "alone" if len(comparison) == 1 else Verdict(_verdicts(comparison).min()).name.lower()
 
 
 def _alone(best: pd.Series, rows: str) -> str:
@@ -95,7 +108,7 @@ def _sure(verdict: Verdict, unsure: pd.DataFrame) -> str:
     if verdict is Verdict.CERTAIN:
         return "This is certain as far as these rows tell: no 95 % interval would hold zero if it were twice as wide."
     if verdict is Verdict.LIKELY:
-        return f"This is likely, not certain: {over} is above zero, but not so far, or so surely, as to be certain."
+        return f"This is likely, not certain: {over} is above zero by its 95 % interval, but not beyond doubt."
     gap = "" if (unsure["kind"] == "exact").all() else " or the gap of a bound"
     return f"This is undecided: {over} may be no more than chance{gap}."
 
@@ -117,6 +130,10 @@ def _warnings(best: pd.Series, others: pd.DataFrame) -> list[str]:
     if tails:
         found.append(f"The difference from {_named(tails)} hangs on few rows, so that its interval may be too narrow.")
     return found
+
+
+def _verdicts(comparison: pd.DataFrame) -> pd.Series:
+    return comparison.iloc[1:].apply(_verdict, axis=1, best=comparison.iloc[0])
 
 
 def _verdict(line: pd.Series, best: pd.Series) -> Verdict:

@@ -77,7 +77,6 @@
   const drawRows = (host, data) => {
     const readout = element("p", { class: "readout" }, "Point at a dot, or move along a strip with the arrow keys, to see its row.");
     const ranked = data.values.map((values) => values.map((_, row) => row).sort((a, b) => values[a] - values[b]));
-    const cells = Object.entries(data.cells);
     const told = (row, model) => `${data.models[model]} ${shown(data.values[model][row])}`;
     let rank = data.models.map(() => -1);
 
@@ -102,7 +101,7 @@
         rank = ranked.map((rows) => rows.indexOf(row));
         marks.replaceChildren(...data.values.map((values, at) => drawing("circle", { class: "chosen", r: 5, cx: x(values[row]), cy: y(row, at) })));
         const others = data.models.map((_, at) => at).filter((at) => at !== model).map((at) => told(row, at));
-        const known = cells.map(([name, column]) => `${name} ${column[row]}`);
+        const known = data.cells.map(([name, column]) => `${name} ${column[row]}`);
         const text = [`${told(row, model)} nats`, ...(others.length ? [others.join(", ")] : []), known.join(", ")].join("; ");
         readout.replaceChildren(element("strong", {}, `Row ${data.rows[row]}`), `: ${text}`);
         strips.forEach((strip, at) => {

@@ -14,7 +14,7 @@ from ppl_models.reports.parts import Live
 from ppl_models.reports.report import Report
 
 MOST_ROWS = 2000
-MOST_CELLS = 8  # of a row, told on the page
+MOST_CELLS, MOST_COLUMNS = 8, 40  # of a row, told on the page; none of a row that is as wide as an image
 GOLDEN = 0.6180339887  # its multiples spread evenly: rows of like values are set apart
 MIDDLE = (0.01, 0.99)  # quantiles; what is further out by twice their distance is drawn at the edge
 FAR = 2.0
@@ -32,7 +32,8 @@ def rows_section(
     Args:
         report: the report to add to.
         densities: held-out densities of the same rows by model.
-        held_out: these rows, raw; the page tells them by their index and their first eight cells.
+        held_out: these rows, raw; the page tells them by their index and their first eight cells, of tables
+            of up to 40 columns.
         name: of the figure.
 
     Raises:
@@ -51,6 +52,7 @@ def rows_section(
     caption = f"Log density of {some} held-out rows, a dot each, nats, raw units; a bar marks the mean over all rows."
     if values.min() < ends[0]:
         caption += f" Rows below {ends[0]:.4g} are drawn at the left edge."
+    columns = list(held_out)[:MOST_CELLS] if held_out.shape[1] <= MOST_COLUMNS else []
     data = {
         "models": list(densities),
         "kinds": [density.kind for density in densities.values()],
@@ -58,7 +60,7 @@ def rows_section(
         "ends": [_number(end) for end in ends],
         "rows": [str(label) for label in held_out.index[drawn]],
         "values": [[_number(value) for value in line] for line in values[:, drawn]],
-        "cells": {str(column): _cells(held_out[column].iloc[drawn]) for column in list(held_out)[:MOST_CELLS]},
+        "cells": [[str(column), _cells(held_out[column].iloc[drawn])] for column in columns],
     }
     figure = row_strips(dict(zip(densities, values[:, drawn], strict=True)), ends=ends, means=values.mean(1))
     report.figure(name, figure, caption=caption, alt=caption, live=Live("rows", data))

@@ -69,7 +69,7 @@ def comparison_section(
     shown = "Held-out log density of each model with 95 % intervals."
     report.figure(f"{name}-elpd", elpd_intervals(table), caption=shown, alt=shown)
     if held_out is not None:
-        rows_section(report, densities, held_out, name=f"{name}-rows")
+        rows_section(report, {model: densities[model] for model in table.index}, held_out, name=f"{name}-rows")
     fit_section(report, fits, name=name, train=train)
     about, looked = "" if name == NAME else f"{name}, ", "the importance weights and draws behind bounds"
     for model, density in densities.items():
