@@ -16,6 +16,7 @@ FLOORS = {
     "families": 2,
     "inference": 3,
     "reports": 4,
+    "explorer": 4,
     "verify": 4,
     "commands": 5,
     "cli": 5,
