@@ -1,4 +1,4 @@
-"""The latent explorer: the page decodes what the family decodes, answers to mouse and keyboard, and asks for nothing."""
+"""The latent explorer: its page decodes what the family decodes, answers mouse and keyboard, and asks for nothing."""
 
 import re
 import shutil
@@ -134,14 +134,13 @@ def browser() -> Iterator[object]:
         found.close()
 
 
-@pytest.fixture
-def visit(browser, tmp_path) -> Iterator[Callable[..., object]]:
-    """Open a case's page; at the end of the test, nothing was said on the console and nothing was asked for."""
+def visits(browser, folder: Path) -> Iterator[Callable[..., object]]:
+    """Open a case's page; at the end, nothing was said on the console and nothing was asked for."""
     said, asked, opened = [], [], []
 
     def visit(name: str, *, options: dict | None = None, **context):
         family, rows = made(name)
-        path = write_explorer(family, rows, tmp_path / f"{len(opened)}.html", **(options or {}))
+        path = write_explorer(family, rows, folder / f"{len(opened)}.html", **(options or {}))
         page = browser.new_page(**{"viewport": WIDE, **context})
         page.set_default_timeout(10_000)
         page.on("console", lambda message: said.append(message.text))
@@ -158,6 +157,19 @@ def visit(browser, tmp_path) -> Iterator[Callable[..., object]]:
     assert len(asked) == len(opened)
 
 
+@pytest.fixture
+def visit(browser, tmp_path) -> Iterator[Callable[..., object]]:
+    """A page of the test's own."""
+    yield from visits(browser, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def read(browser, tmp_path_factory) -> Iterator[Callable[..., object]]:
+    """A page that several tests ask, and none changes."""
+    for visit in visits(browser, tmp_path_factory.mktemp("pages")):
+        yield cache(visit)
+
+
 def z_of(page) -> np.ndarray:
     return np.array(page.evaluate("explorer.state().z"))
 
@@ -167,9 +179,9 @@ def decoded(page, z: np.ndarray, label: int | None = None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_page_decodes_what_the_family_decodes(visit, name):
+def test_the_page_decodes_what_the_family_decodes(read, name):
     """In prepared units, for every class that the decoder can be told, and for the means over classes."""
-    (family, _), page = made(name), visit(name)
+    (family, _), page = made(name), read(name)
     z = points_of(family)
     tensor = torch.tensor(z)
     np.testing.assert_allclose(decoded(page, z), family.decode(tensor), rtol=1e-6, atol=1e-5)
@@ -179,8 +191,8 @@ def test_the_page_decodes_what_the_family_decodes(visit, name):
 
 
 @pytest.mark.parametrize("name", [name for name, (_, kind, _) in CASES.items() if issubclass(kind, Amortised)])
-def test_the_page_tells_the_log_density_of_z_and_the_share_of_rows_below(visit, name):
-    (family, rows), page = made(name), visit(name)
+def test_the_page_tells_the_log_density_of_z_and_the_share_of_rows_below(read, name):
+    (family, rows), page = made(name), read(name)
     z = points_of(family)
     with torch.no_grad():
         expected, among = (
@@ -195,16 +207,16 @@ def test_the_page_tells_the_log_density_of_z_and_the_share_of_rows_below(visit, 
     assert page.locator("#density").inner_text() == f"{own:.2f}".replace("-", "−")
 
 
-def test_an_autoencoder_has_no_density_and_the_page_says_so(visit):
-    page = visit("autoencoder")
+def test_an_autoencoder_has_no_density_and_the_page_says_so(read):
+    page = read("autoencoder")
     assert "An autoencoder is no density" in page.locator(".summary").inner_text()
     assert page.locator("#density").count() == 0
     assert page.evaluate("explorer.logPrior([0.5])") is None
 
 
 @pytest.mark.parametrize("kind", ["linear", "spherical"])
-def test_walks_are_those_of_interpolate(visit, kind):
-    page, (start, end) = visit("dense, bits"), np.random.default_rng(3).standard_normal((2, 5))
+def test_walks_are_those_of_interpolate(read, kind):
+    page, (start, end) = read("dense, bits"), np.random.default_rng(3).standard_normal((2, 5))
     call = "([start, end, at, kind]) => explorer.between(start, end, at, kind)"
     found = [page.evaluate(call, [start.tolist(), end.tolist(), at, kind]) for at in np.linspace(0, 1, 7).tolist()]
     np.testing.assert_allclose(found, interpolate(start, end, steps=7, kind=kind), atol=1e-12)
@@ -313,8 +325,8 @@ def number_in(page, row: int) -> float:
     return float(page.locator("#cells tr").nth(row).locator(".decoded").inner_text().replace("−", "-"))
 
 
-def test_a_decoded_row_is_shown_in_raw_units_and_categories(visit):
-    (family, _), page = made("mixed table, mixture prior"), visit("mixed table, mixture prior")
+def test_a_decoded_row_is_shown_in_raw_units_and_categories(read):
+    (family, _), page = made("mixed table, mixture prior"), read("mixed table, mixture prior")
     z, kinds = z_of(page), family.schema.kinds
     row = decode(family, z[None]).iloc[0]
     for index, (name, kind) in enumerate(kinds.items()):
@@ -364,9 +376,9 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_digits_are_decoded_in_less_than_5_milliseconds(visit):
+def test_digits_are_decoded_in_less_than_5_milliseconds(read):
     """The median of 200, so that a busy machine does not decide."""
-    page = visit("convolutional, batch norm, bits")
+    page = read("convolutional, batch norm, bits")
     times = page.evaluate(
         "Array.from({ length: 200 }, () => { const z = explorer.state().z; const start = performance.now(); "
         "explorer.decode(z); return performance.now() - start; })"
@@ -430,9 +442,9 @@ def test_a_page_replaces_a_former_explorer_and_nothing_else(tmp_path):
     assert write_explorer(family, rows, path) == path
     assert [each.name for each in path.parent.iterdir()] == ["explorer.html"]
     path.write_text("<p>mine</p>")
-    with pytest.raises(InputError, match="expected a new file or a former explorer, got .*explorer.html"):
+    with pytest.raises(InputError, match=r"expected a new file or a former explorer, got .*explorer.html"):
         write_explorer(family, rows, path)
-    with pytest.raises(InputError, match="expected a place that can be written, got .*explorer.html/page.html: "):
+    with pytest.raises(InputError, match=r"expected a place that can be written, got .*explorer.html/page.html: "):
         write_explorer(family, rows, path / "page.html")
     assert path.read_text() == "<p>mine</p>"
 

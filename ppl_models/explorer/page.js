@@ -112,7 +112,7 @@ function makeSlider(parent, { id, name, detail, low, high, step, changed }) {
   }
   input.addEventListener("input", () => { pause(); changed(Number(input.value)); show(); });
   return (value) => {
-    input.value = value;
+    if (Math.abs(input.value - value) > step / 2) input.value = value;
     output.textContent = value.toFixed(2).replace(/^-(0\.00)$/, "$1").replace("-", "−");
     input.setAttribute("aria-valuetext", output.textContent);
   };

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -153,6 +154,7 @@ def _write(place: Path, text: str) -> Path:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(place)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise InputError(f"explorer: expected a place that can be written, got {place}: {error}") from error
     return place

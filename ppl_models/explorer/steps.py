@@ -116,10 +116,10 @@ def _up(layer: nn.ConvTranspose2d, size: tuple[int, int], numbers: Numbers) -> S
         "kind": "up",
         "inputs": layer.in_channels,
         "outputs": layer.out_channels,
-        "from": list(size),
-        "to": [
-            (n - 1) * stride - 2 * padding + kernel + odd for n, odd in zip(size, layer.output_padding, strict=True)
-        ],
+        "from": size,
+        "to": tuple(
+            (n - 1) * stride - 2 * padding + kernel + m for n, m in zip(size, layer.output_padding, strict=True)
+        ),
         "kernel": kernel,
         "stride": stride,
         "padding": padding,
