@@ -24,7 +24,8 @@ Groups = list[np.ndarray]
 class Counts(GammaPoisson):
     def __init__(self) -> None:
         super().__init__("count", (0, 1))
-        self.learn(torch.zeros(0, 2, dtype=torch.float64), torch.tensor([2.0, 30.0], dtype=torch.float64))
+        nothing = torch.zeros(0, 2, dtype=torch.float64)
+        self.learn(nothing, nothing[:, 0], torch.tensor([2.0, 30.0], dtype=torch.float64))
 
 
 class Students:

@@ -111,8 +111,8 @@ UNCLEAR = {
 }
 
 WEIGHTS = {
-    "negative": ([1, 1, -1, 1], r"weights: expected 4 finite numbers from 0, not all 0, .* smallest -1"),
-    "all zero": ([0, 0, 0, 0], r"weights: expected 4 finite numbers from 0, not all 0, .* sum 0"),
+    "negative": ([1, 1, -1, 1], r"weights: expected 4 finite numbers from 0, not all zero, .* smallest -1"),
+    "all zero": ([0, 0, 0, 0], r"weights: expected 4 finite numbers from 0, not all zero, .* sum 0"),
     "too many": ([1] * 5, r"weights: expected 4 finite .* got shape \(5,\)"),
     "none": ([], r"weights: expected 4 finite .* got shape \(0,\)"),
     "not a number": ([1, 1, 1, np.nan], r"weights: expected 4 finite .* sum nan"),

@@ -49,7 +49,7 @@ class Case:
     def make(self) -> Conjugate:
         """The block after it has learned from the rows."""
         block = self.kind("count", (2, 0) if self.rows is COUNTS else (0, 1, 2))
-        block.learn(torch.tensor(self.rows), torch.tensor([MEANS[1], 5.0, MEANS[0]]))
+        block.learn(torch.tensor(self.rows), torch.ones(len(self.rows)), torch.tensor([MEANS[1], 5.0, MEANS[0]]))
         return block
 
     def pieces(self, theta: dict[str, Tensor]) -> list[tuple[Theta, np.ndarray, float]]:
@@ -257,7 +257,7 @@ def test_draws_follow_the_predictive_of_their_class(case):
 
 def test_multinomial_draws_follow_the_predictive_given_their_total():
     block = DirichletMultinomial("count", (0, 1, 2))
-    block.learn(torch.full((5, 3), 2.0).double(), torch.ones(3))
+    block.learn(torch.full((5, 3), 2.0).double(), torch.ones(5), torch.ones(3))
     rows = np.array([x for x in product(range(7), repeat=3) if sum(x) == 6], dtype=float)
     natural, member = after(block, SHARED[:1], SHARED[:4]), torch.ones(20_000, dtype=torch.long)
     with seeded(4):
@@ -271,7 +271,7 @@ def test_new_rows_have_the_training_rows_totals():
     """Of 303 totals each third is one of 101 quantiles; rows without a count have no total."""
     block, totals = DirichletMultinomial("count", (0, 1)), torch.arange(1.0, 304.0).double()
     values = torch.stack([totals, 2 * totals], -1)[torch.randperm(303, generator=torch.Generator().manual_seed(0))]
-    block.learn(torch.cat([values, torch.zeros(30, 2)]), torch.ones(2))
+    block.learn(torch.cat([values, torch.zeros(30, 2)]), torch.ones(333), torch.ones(2))
     close(block.totals, 3 * totals[1::3])
     with seeded(5):
         found = block.likelihood(block.mode(5 * block.prior[None], flat=False), torch.zeros(20_000).long()).sample()

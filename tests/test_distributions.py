@@ -168,7 +168,8 @@ def test_the_mode_has_no_slope_and_no_draw_is_higher(case, flat):
 
 def test_the_unit_of_counts_is_the_mean_of_their_rates_prior():
     block = GammaPoisson("count", (1, 3))
-    block.learn(torch.zeros(0, 2, dtype=torch.float64), torch.tensor([1.0, 2.5, 1.0, 40.0], dtype=torch.float64))
+    nothing = torch.zeros(0, 2, dtype=torch.float64)
+    block.learn(nothing, nothing[:, 0], torch.tensor([1.0, 2.5, 1.0, 40.0], dtype=torch.float64))
     torch.testing.assert_close(
         -block.expected(block.prior[None])[0, :2], torch.tensor([2.5, 40.0], dtype=torch.float64)
     )

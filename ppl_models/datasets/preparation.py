@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppl_models.datasets.dataset import UNKNOWN, Dataset
 from ppl_models.datasets.kinds import infer_schema
+from ppl_models.datasets.moments import Moments
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
 from ppl_models.datasets.stored import store
@@ -51,8 +52,7 @@ class Preparation:
             InputError: a cell does not fit the schema, or a weight is negative or not finite.
         """
         if not isinstance(frame, pd.DataFrame):
-            if weights is not None:
-                raise InputError("weights: expected none for a stream, whose rows all count alike")
+            _refuse_weights(weights)
             return store(self(part) for part in frame.frames())
         frame = conform(frame, self.schema)
         raw = _raw_values(frame, self.schema)
@@ -63,7 +63,7 @@ class Preparation:
             values=values.masked_fill_(~observed, 0.0),
             observed=observed,
             labels=_labels(frame, self.schema),
-            weights=_weights(weights, len(frame)),
+            weights=weights_of(weights, len(frame)),
             log_scale=log_scale,
             loc=self.loc,
             scale=self.scale,
@@ -107,16 +107,19 @@ class Frames(Protocol):
         """Blocks of rows, every cell checked."""
 
 
-def prepare(train: pd.DataFrame | Frames, schema: Schema | None = None) -> Preparation:
+def prepare(
+    train: pd.DataFrame | Frames, schema: Schema | None = None, *, weights: np.ndarray | None = None
+) -> Preparation:
     """Learn the preparation from training rows.
 
     Args:
         train: raw training rows, two at least; or a stream, which is gone through once.
         schema: what the columns are; inferred from the rows if None, and a stream's own.
+        weights: (rows,) how many rows each row stands for, as in training; 1 by default. Not for a stream.
 
     Raises:
         InputError: too few rows, a cell that does not fit, a column that is empty, or a continuous one that
-            is constant (other than a pixel) or too large to square.
+            is constant (other than a pixel) or too large to square; or a weight is negative or not finite.
 
     >>> preparation = prepare(pd.DataFrame({"dollars": [40.0, 50.5, 61.0]}))
     >>> round(float(preparation.loc), 2), round(float(preparation.scale), 2)
@@ -125,72 +128,20 @@ def prepare(train: pd.DataFrame | Frames, schema: Schema | None = None) -> Prepa
     if isinstance(train, pd.DataFrame):
         schema = infer_schema(train) if schema is None else schema
         blocks: Iterable[pd.DataFrame] = [conform(train, schema)]
+        counts = None if weights is None else weights_of(weights, len(train)).numpy()
     else:
-        schema, blocks = train.schema, train.frames()
-    found, rows = [_Moments(column) for column in schema.columns], 0
+        _refuse_weights(weights)
+        schema, blocks, counts = train.schema, train.frames(), None
+    found, rows = [Moments(column) for column in schema.columns], 0.0
     for frame in blocks:
-        rows += len(frame)
+        rows += len(frame) if counts is None else counts.sum()
         for moments in found:
-            moments.add(frame[moments.column.name])
-    if rows < 2:
-        raise InputError(f"table: expected two or more training rows, got {rows}")
+            moments.add(frame[moments.column.name], counts)
+    if rows < 2 and (counts is None or (counts > 0).sum() < 2):
+        raise InputError(f"table: expected two or more training rows, got {rows:g}")
     image = schema.image_shape is not None
     units = torch.tensor([moments.unit(rows, image=image) for moments in found], dtype=torch.float64)
     return Preparation(schema, units[:, 0], units[:, 1])
-
-
-class _Moments:
-    """The mean and variance of one column's cells, merged block by block.
-
-    The merging is Chan, Golub and LeVeque's (1983, https://doi.org/10.1080/00031305.1983.10483115).
-    """
-
-    def __init__(self, column: Column) -> None:
-        self.column, self.counted = column, column.kind in ("binary", "categorical")
-        self.count, self.mean, self.variance, self.largest, self.first = 0, 0.0, 0.0, 0.0, math.nan
-
-    def add(self, series: pd.Series) -> None:
-        """Take some cells in."""
-        count = int(series.notna().sum())
-        if not count or self.counted:
-            self.count += count
-            return
-        values = np.log(series) if self.column.kind == "positive" else series
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, variance = float(values.mean()), float(values.var(ddof=0))
-            if self.count:
-                share, apart = count / (self.count + count), mean - self.mean
-                mean = self.mean + share * apart
-                variance = (1 - share) * self.variance + share * variance + share * (1 - share) * apart * apart
-            else:
-                self.first = series.dropna().iloc[0]
-        self.count, self.mean, self.variance = self.count + count, mean, variance
-        self.largest = max(self.largest, float(series.abs().max()))
-
-    def unit(self, rows: int, *, image: bool) -> tuple[float, float]:
-        """What to subtract and what to divide by."""
-        column = self.column
-        if not self.count:
-            raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
-        if self.counted:
-            return 0.0, 1.0
-        loc, scale = self.mean, math.sqrt(self.variance) if self.variance >= 0 else math.nan
-        if not (math.isfinite(loc) and math.isfinite(scale)):
-            raise InputError(
-                f"column {column.name!r}: expected values whose squares are finite, "
-                f"got {self.largest} in the training rows; use a larger unit"
-            )
-        if column.kind == "count":
-            return 0.0, max(loc, 1.0 / rows)
-        constant = not scale > 1e-12 * max(abs(loc), 1e-300)
-        if constant and image and column.kind == "real":
-            return loc, 1.0  # a margin; families whose density of it would have no bound refuse it themselves
-        if constant:
-            raise InputError(
-                f"column {column.name!r}: is constant ({self.first}) in the training rows; "
-                "a density needs values that differ, so drop it"
-            )
-        return loc, scale
 
 
 def _raw_values(frame: pd.DataFrame, schema: Schema) -> Float[Tensor, "rows columns"]:
@@ -217,17 +168,30 @@ def _labels(frame: pd.DataFrame, schema: Schema) -> Int[Tensor, " rows"]:
     return torch.tensor(frame[schema.label.name].cat.codes.to_numpy().astype(np.int64))
 
 
-def _weights(weights: np.ndarray | None, rows: int) -> Float[Tensor, " rows"]:
-    """The rows' weights, checked."""
+def weights_of(weights: np.ndarray | None, rows: int) -> Float[Tensor, " rows"]:
+    """How many rows each row stands for, checked.
+
+    Args:
+        weights: (rows,) numbers from 0; None for 1 each.
+        rows: how many there are.
+
+    Raises:
+        InputError: another number of weights, one that is negative or not finite, or none above 0.
+    """
     if weights is None:
         return torch.ones(rows, dtype=torch.float64)
     tensor = torch.tensor(np.asarray(weights, dtype=float))
     if tensor.shape != (rows,) or not bool((tensor >= 0).all()) or not 0 < float(tensor.sum()) < float("inf"):
         raise InputError(
-            f"weights: expected {rows} finite numbers from 0, not all 0, got shape {tuple(tensor.shape)}"
+            f"weights: expected {rows} finite numbers from 0, not all zero, got shape {tuple(tensor.shape)}"
             f" with smallest {min(tensor.flatten().tolist(), default=math.nan):g} and sum {float(tensor.sum()):g}"
         )
     return tensor
+
+
+def _refuse_weights(weights: np.ndarray | None) -> None:
+    if weights is not None:
+        raise InputError("weights: expected none for a stream, whose rows all count alike")
 
 
 def _raw(values: np.ndarray, column: Column, loc: float, scale: float) -> pd.Series | pd.Categorical | np.ndarray:

@@ -245,7 +245,9 @@ class Conjugate(nn.Module, ABC):
             rows: how many rows there are in all.
         """
 
-    def learn(self, values: Float[Tensor, "rows columns"], scale: Float[Tensor, " every"]) -> None:
+    def learn(
+        self, values: Float[Tensor, "rows columns"], weights: Float[Tensor, " rows"], scale: Float[Tensor, " every"]
+    ) -> None:
         """Take from the training rows what the prior needs for its unit; only counts need it."""
 
     def cells(self, batch: Dataset) -> tuple[Float[Tensor, "rows columns"], Bool[Tensor, "rows columns"]]:

@@ -26,7 +26,7 @@ class GammaPoisson(Conjugate):
     def __init__(self, site: str, columns: tuple[int, ...]) -> None:
         super().__init__(site, columns, torch.ones(2 * len(columns), dtype=torch.float64))
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Set the prior's mean to the columns' training means."""
         self.prior = torch.cat([1 / self.pick(scale), torch.ones_like(self.pick(scale))]).to(self.prior)
 

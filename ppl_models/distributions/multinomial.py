@@ -85,13 +85,13 @@ class DirichletMultinomial(Conjugate):
                 "expected all or none of the multinomial's cells"
             )
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
-        """Keep the quantiles of the rows' totals."""
-        totals = values.sum(-1)
-        totals = totals[totals > 0].sort().values
-        if len(totals):
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
+        """Keep the quantiles of the rows' totals, each row counted by its weight."""
+        totals, order = values.sum(-1).sort()
+        shares = (weights[order] * (totals > 0)).cumsum(0)
+        if len(totals) and bool(shares[-1] > 0):
             middles = (torch.arange(QUANTILES).to(totals) + 0.5) / QUANTILES
-            self.totals = totals[(middles * len(totals)).long()].to(self.totals)
+            self.totals = totals[torch.searchsorted(shares, middles * shares[-1], right=True)].to(self.totals)
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """The counts, zero where missing."""

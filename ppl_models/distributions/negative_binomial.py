@@ -39,7 +39,7 @@ class NegativeBinomial(Conjugate):
         self.register_buffer("grid", GRID, persistent=False)
         self.footprint = -(-len(GRID) // len(columns))
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Set the unit of the prior to the columns' training means."""
         self.prior = _prior(self.pick(scale)).to(self.prior)
 

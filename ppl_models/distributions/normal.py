@@ -48,7 +48,7 @@ class NormalGamma(Conjugate):
         """Whether the classes share their precisions."""
         return -2 in self.shared
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Take raw units, up to a factor, where columns share a precision: a sphere is one in the units of the data."""
         if -1 in self.shared:
             self.unit = common_unit(self.pick(scale)).to(self.unit)

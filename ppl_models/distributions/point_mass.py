@@ -36,9 +36,9 @@ class PointMass(Conjugate):
         self.given, self.nonnegative, self.footprint = block.given, block.nonnegative, block.footprint
         self.together = block.together
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Let the prior take its unit."""
-        self.block.learn(values, scale)
+        self.block.learn(values, weights, scale)
         self.unit = self.block.unit
         if not self.flat:
             self.prior = self.block.prior

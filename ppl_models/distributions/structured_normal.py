@@ -22,7 +22,7 @@ class StructuredNormal(NormalWishart):
         super().__init__(site, columns, classes)
         self.structure = structure
 
-    def learn(self, values: Tensor, scale: Tensor) -> None:
+    def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Take raw units, up to a factor, where a shape or an orientation is shared: stretched columns share none."""
         if self.structure in ("EVE", "VVE", "EEV", "VEV"):
             self.unit = common_unit(self.pick(scale)).to(self.unit)

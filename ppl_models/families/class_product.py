@@ -16,7 +16,7 @@ from ppl_models.errors import InputError
 from ppl_models.families.family import LEARNT, Draws, Exact
 from ppl_models.families.features import Features, coefficients, sums, sweep
 from ppl_models.families.mixture import Guide, Model
-from ppl_models.families.starts import embed, one_hot, partitions
+from ppl_models.families.starts import one_hot, partitions
 
 
 class ClassProduct(Exact):
@@ -99,7 +99,7 @@ class ClassProduct(Exact):
 
     def _check_unpriced(self, train: Dataset) -> None:
         """Refuse what has no maximum of the likelihood: a class without rows, or columns that determine one another."""
-        counts = train.sum_of(lambda part: one_hot(self.model.known(part), self.classes).sum(0))
+        counts = train.sum_of(lambda part: part.weights @ one_hot(self.model.known(part), self.classes))
         if self.labelled and bool((counts == 0).any()):
             empty = self.class_names[int((counts == 0).nonzero()[0, 0])]
             raise InputError(
@@ -124,7 +124,7 @@ class ClassProduct(Exact):
         """Let the blocks take what their priors need from rows, or 100,000 of them."""
         few = some_of(rows, LEARNT, seed=0)
         for block in self.row:
-            block.learn(block.pick(few.values), rows.scale)
+            block.learn(block.pick(few.values), few.weights, rows.scale)
 
     def initialise(self, train: Dataset, *, seed: int) -> None:
         """Put q(θ) where one start of ``start`` leads in a single step."""
@@ -151,7 +151,7 @@ class ClassProduct(Exact):
         With known classes, rows of unknown class start with no responsibility at all, and one start is enough.
         """
         if self.exchangeable(train):
-            return partitions(embed(train), self.classes, restarts=restarts, seed=seed)
+            return partitions(train, self.classes, restarts=restarts, seed=seed)
         labels = self.model.known(train)
         member = torch.zeros_like(labels) if self.classes == 1 else labels
         return one_hot(member, self.classes).to(train.values)[None]
@@ -255,10 +255,10 @@ class ClassProduct(Exact):
 
 
 def _distinct(train: Dataset, enough: int) -> int:
-    """How many different rows there are, or as many as are enough."""
+    """How many different rows that count there are, or as many as are enough."""
     seen = train.hashes[:0]
     for part in chunks_of(train, ROWS_AT_ONCE):
-        seen = torch.cat([seen, part.hashes]).unique()
+        seen = torch.cat([seen, part.hashes[part.weights > 0]]).unique()
         if len(seen) >= enough:
             break
     return len(seen if train.share is None else train.share.gathered(seen[:enough]).unique())

@@ -39,10 +39,10 @@ class Encoder(nn.Module):
 
     def adopt(self, train: Dataset) -> None:
         """Take over what binary columns and grey levels are on average in the training rows."""
-        parts = chunks_of(train, ROWS_AT_ONCE)
-        sums = ((part.observed.sum(0), (part.values * part.observed).sum(0)) for part in parts)
+        parts = ((part, part.weights[:, None] * part.observed) for part in chunks_of(train, ROWS_AT_ONCE))
+        sums = ((seen.sum(0), (part.values * seen).sum(0)) for part, seen in parts)
         seen, total = (train.summed(sum(each)) for each in zip(*sums, strict=True))
-        means = total / seen.clamp(min=1)
+        means = total / torch.where(seen > 0, seen, 1.0)
         self.shares = means[list(self.schema.of_kind("binary"))].to(self.shares)
         if self.grey:
             columns = [index for index, _ in self.categorical]
