@@ -2,7 +2,8 @@
 
 Nats per row, the data's own units, higher is better, exact or bound said beside it. The names below stand in the order
 of a row's journey; ``ppl_models.datasets``, ``families``, ``inference`` and ``evaluation`` hold the rest. Each is
-imported when it is first asked for: torch and Pyro take seconds.
+imported when it is first asked for: torch and Pyro take seconds. The scikit-learn estimators of
+``ppl_models.estimators`` can be had from here too.
 """
 
 from importlib import import_module
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ppl_models.datasets import Schema, infer_schema, load, prepare, read, split
+    from ppl_models.estimators import GaussianMixtureDensity as GaussianMixtureDensity
+    from ppl_models.estimators import MixtureDensity as MixtureDensity
+    from ppl_models.estimators import NaiveBayesClassifier as NaiveBayesClassifier
+    from ppl_models.estimators import VAEDensity as VAEDensity
     from ppl_models.evaluation import compare
     from ppl_models.families import VAE, Autoencoder, GaussianMixture, Mixture, NaiveBayes
     from ppl_models.inference import fit, log_density, sample
@@ -21,6 +26,7 @@ _HOMES = {
     "families": ("VAE", "Autoencoder", "GaussianMixture", "Mixture", "NaiveBayes"),
     "inference": ("fit", "log_density", "sample"),
     "reports": ("Report",),
+    "estimators": ("GaussianMixtureDensity", "MixtureDensity", "NaiveBayesClassifier", "VAEDensity"),
 }
 
 __all__ = [
@@ -51,4 +57,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(name for names in _HOMES.values() for name in names)

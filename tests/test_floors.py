@@ -18,6 +18,7 @@ FLOORS = {
     "reports": 4,
     "explorer": 4,
     "verify": 4,
+    "estimators": 4,
     "commands": 5,
     "cli": 5,
     "__main__": 5,
