@@ -1,6 +1,6 @@
 """``NaiveBayesClassifier``: naive Bayes over mixed columns as scikit-learn's classifier, and a density beside it."""
 
-from typing import Self
+from typing import no_type_check
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from ppl_models.datasets import Schema
-from ppl_models.datasets.preparation import weights_of
 from ppl_models.distributions import CountModel, Estimate
 from ppl_models.errors import InputError
 from ppl_models.estimators.fitted import FamilyEstimator, log_proba
-from ppl_models.estimators.tables import Kinds
+from ppl_models.estimators.tables import Kinds, row_weights
 from ppl_models.families import NaiveBayes
 
 
@@ -42,6 +41,7 @@ class NaiveBayesClassifier(ClassifierMixin, FamilyEstimator):
 
     classes_: Shaped[np.ndarray, " classes"]
 
+    @no_type_check  # what is no setting is refused in fit, as scikit-learn has it
     def __init__(
         self,
         *,
@@ -57,7 +57,7 @@ class NaiveBayesClassifier(ClassifierMixin, FamilyEstimator):
         self.estimate = estimate
         self.kinds = kinds
 
-    def fit(self, X: object, y: object, sample_weight: object = None) -> Self:
+    def fit(self, X: object, y: object, sample_weight: object = None) -> "NaiveBayesClassifier":
         """Fit to labelled rows.
 
         Args:
@@ -71,8 +71,7 @@ class NaiveBayesClassifier(ClassifierMixin, FamilyEstimator):
         labels = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=None, input_name="y")
         check_classification_targets(labels)
         check_consistent_length(X, labels)
-        counted = weights_of(sample_weight, len(labels)).numpy() > 0
-        classes = np.unique(labels[counted])
+        classes = np.unique(labels[row_weights(sample_weight, len(labels)) > 0])
         if len(classes) < 2:
             raise InputError(f"y: expected two or more classes, got only one class, {classes.tolist()[0]!r}")
         label = pd.Categorical(labels, categories=classes.tolist())

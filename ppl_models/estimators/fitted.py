@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -13,10 +12,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ppl_models.datasets import Column, Dataset, Schema, chunks_of, conform, prepare
-from ppl_models.datasets.preparation import weights_of
-from ppl_models.estimators.tables import Kinds, as_frame, as_given, distinct_rows, schema_of
+from ppl_models.estimators.tables import Kinds, as_frame, as_given, distinct_rows, row_weights, schema_of
 from ppl_models.families import ClassProduct, Family
-from ppl_models.inference import Fit, Gradient, fit, log_density, sample
+from ppl_models.inference import Fit, Gradient, NaturalGradient, fit, log_density, sample
 from ppl_models.inference.density import CELLS_AT_ONCE
 
 LARGEST_SEED = 2**31 - 1
@@ -50,14 +48,14 @@ class FamilyEstimator(BaseEstimator, ABC):
         """What the columns are: those with names, what their cells speak for; those without, real."""
         return schema_of(frame, self.kinds, seen=hasattr(self, "feature_names_in_"))
 
-    def _method(self) -> Gradient | None:
+    def _method(self) -> Gradient | NaturalGradient | None:
         """How the family is fitted; None for its own way."""
         return None
 
-    def _learn(self, X: object, sample_weight: object, *, seed: int, label: pd.Categorical | None = None) -> Self:
+    def _learn(self, X: object, sample_weight: object, *, seed: int, label: pd.Categorical | None = None) -> None:
         """Fit the family to the rows that count."""
         frame = as_frame(self, X, reset=True)
-        weights = weights_of(sample_weight, len(frame)).numpy()
+        weights = row_weights(sample_weight, len(frame))
         counted = weights > 0
         schema = self._schema(frame[counted])
         if label is not None:
@@ -67,7 +65,6 @@ class FamilyEstimator(BaseEstimator, ABC):
         self.fitted_ = fit(self._family(schema), rows, seed=seed, method=self._method())
         self.family_ = self.fitted_.family
         self.n_iter_ = int(self.fitted_.history["step"].iloc[-1])
-        return self
 
     def _rows(self, X: object) -> Dataset:
         """Rows as the family takes them."""
@@ -95,7 +92,7 @@ class DensityEstimator(DensityMixin, FamilyEstimator):
 
     random_state: RandomState
 
-    def fit(self, X: object, y: object = None, sample_weight: object = None) -> Self:
+    def fit(self, X: object, y: object = None, sample_weight: object = None) -> "DensityEstimator":
         """Fit the density.
 
         Args:
@@ -106,7 +103,8 @@ class DensityEstimator(DensityMixin, FamilyEstimator):
         Raises:
             InputError: a ValueError, where X, a weight or a setting cannot be used; it says which.
         """
-        return self._learn(X, sample_weight, seed=seed_of(self.random_state))
+        self._learn(X, sample_weight, seed=seed_of(self.random_state))
+        return self
 
     def score(self, X: object, y: object = None) -> float:
         """The mean of ``score_samples``: nats per row in X's own units, higher is better.

@@ -1,6 +1,6 @@
 """``MixtureDensity`` and ``GaussianMixtureDensity``: mixtures as scikit-learn's densities and clusterings."""
 
-from typing import Self
+from typing import no_type_check
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,10 @@ from ppl_models.distributions import CountModel, Estimate, WeightsPrior
 from ppl_models.estimators.fitted import DensityEstimator, RandomState, log_proba
 from ppl_models.estimators.tables import Kinds, schema_of
 from ppl_models.families import GaussianMixture, Mixture
+from ppl_models.inference import NaturalGradient
 
 EVEN = WeightsPrior()
+RESTARTS = NaturalGradient().restarts
 
 
 class MixtureDensity(ClusterMixin, DensityEstimator):
@@ -26,6 +28,7 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
         counts: the likelihood of count columns: "poisson", "negative-binomial" or, all in one block, "multinomial".
         estimate: "bayes", "map" or "maximum-likelihood"; the first where there is a conjugate prior, else the second.
         weights: the prior of the weights; None for an even one.
+        n_init: starts, each run for a few passes; the best eight go on to the end.
         kinds: one kind for all columns, kinds or ``Column``s by name or position, or a schema. By default a frame's
             columns are what their cells speak for, as ``infer_schema`` has it, and an array's are real.
         random_state: the seed of the starts.
@@ -42,7 +45,8 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
 
     labels_: Int[np.ndarray, " rows"]
 
-    def __init__(
+    @no_type_check  # what is no setting is refused in fit, as scikit-learn has it
+    def __init__(  # noqa: PLR0913  # scikit-learn wants a setting each
         self,
         n_components: int = 2,
         *,
@@ -50,6 +54,7 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
         counts: CountModel = "poisson",
         estimate: Estimate | None = None,
         weights: WeightsPrior | None = None,
+        n_init: int = 64,
         kinds: Kinds | None = None,
         random_state: RandomState = None,
     ) -> None:
@@ -58,10 +63,11 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
         self.counts = counts
         self.estimate = estimate
         self.weights = weights
+        self.n_init = n_init
         self.kinds = kinds
         self.random_state = random_state
 
-    def fit(self, X: object, y: object = None, sample_weight: object = None) -> Self:
+    def fit(self, X: object, y: object = None, sample_weight: object = None) -> "MixtureDensity":
         """Fit the mixture.
 
         Args:
@@ -85,6 +91,9 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
             estimate=self.estimate,
             weights=self.weights or EVEN,
         )
+
+    def _method(self) -> NaturalGradient:
+        return NaturalGradient(restarts=min(RESTARTS, self.n_init), starts=self.n_init)
 
     def predict(self, X: object) -> Int[np.ndarray, " rows"]:
         """The most probable component of each row, from 0.
@@ -113,6 +122,7 @@ class GaussianMixtureDensity(MixtureDensity):
         covariance: by one of mclust's fourteen names, or "full", "tied", "diagonal", "spherical".
         estimate: "bayes", "map" or "maximum-likelihood"; the first where there is a conjugate prior, else the second.
         weights: the prior of the weights; None for an even one.
+        n_init: starts, each run for a few passes; the best eight go on to the end.
         kinds: "positive", for all columns or by name or position; every other column is real, a frame's too.
         random_state: the seed of the starts.
 
@@ -125,6 +135,7 @@ class GaussianMixtureDensity(MixtureDensity):
     -1.33
     """
 
+    @no_type_check  # what is no setting is refused in fit, as scikit-learn has it
     def __init__(
         self,
         n_components: int = 2,
@@ -132,6 +143,7 @@ class GaussianMixtureDensity(MixtureDensity):
         covariance: str = "diagonal",
         estimate: Estimate | None = None,
         weights: WeightsPrior | None = None,
+        n_init: int = 64,
         kinds: Kinds | None = None,
         random_state: RandomState = None,
     ) -> None:
@@ -140,6 +152,7 @@ class GaussianMixtureDensity(MixtureDensity):
             covariance=covariance,
             estimate=estimate,
             weights=weights,
+            n_init=n_init,
             kinds=kinds,
             random_state=random_state,
         )

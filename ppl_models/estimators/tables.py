@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from ppl_models.datasets import Column, Schema, infer_schema
+from ppl_models.datasets.preparation import weights_of
 from ppl_models.datasets.schema import Kind
 from ppl_models.errors import InputError
 
@@ -75,6 +76,20 @@ def _by_name(kinds: Mapping[str | int, Kind | Column], names: list[str]) -> dict
     if wrong:
         raise InputError(f"kinds: expected names or positions from 0 to {len(names) - 1}, got {wrong[0]!r}")
     return {key if isinstance(key, str) else names[key]: kind for key, kind in kinds.items()}
+
+
+def row_weights(sample_weight: object, rows: int) -> Float[np.ndarray, " rows"]:
+    """How many rows each row stands for, out of what scikit-learn takes for ``sample_weight``.
+
+    Args:
+        sample_weight: an array, a series or a list; None for 1 each.
+        rows: how many there are.
+
+    Raises:
+        InputError: another number of weights, one that is negative or not finite, or none above 0.
+    """
+    weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return weights_of(weights, rows).numpy()
 
 
 def distinct_rows(

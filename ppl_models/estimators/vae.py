@@ -1,6 +1,6 @@
 """``VAEDensity``: a variational autoencoder as scikit-learn's density and transformer."""
 
-from typing import Self
+from typing import no_type_check
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityEstim
     (['vaedensity0', 'vaedensity1'], (1, 4))
     """
 
+    @no_type_check  # what is no setting is refused in fit, as scikit-learn has it
     def __init__(
         self,
         n_components: int = 2,
@@ -58,7 +59,7 @@ class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityEstim
         self.kinds = kinds
         self.random_state = random_state
 
-    def fit(self, X: object, y: object = None, sample_weight: object = None) -> Self:
+    def fit(self, X: object, y: object = None, sample_weight: object = None) -> "VAEDensity":
         """Fit the networks.
 
         Args:
