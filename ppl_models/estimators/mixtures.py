@@ -132,7 +132,7 @@ class GaussianMixtureDensity(MixtureDensity):
     >>> from sklearn.datasets import load_iris
     >>> X = load_iris().data
     >>> round(GaussianMixtureDensity(3, covariance="full", random_state=0).fit(X).score(X), 2)
-    -1.33
+    -1.51
     """
 
     @no_type_check  # what is no setting is refused in fit, as scikit-learn has it

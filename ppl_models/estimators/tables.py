@@ -43,12 +43,12 @@ def names_of(estimator: BaseEstimator) -> list[str]:
     return list(getattr(estimator, "feature_names_in_", [f"x{index}" for index in range(estimator.n_features_in_)]))
 
 
-def schema_of(frame: pd.DataFrame, kinds: Kinds | None, *, seen: bool) -> Schema:
+def schema_of(frame: pd.DataFrame, kinds: object, *, seen: bool) -> Schema:
     """What the columns are.
 
     Args:
         frame: the rows that are fitted to.
-        kinds: one kind for all columns, kinds or ``Column``s by name or position, or a whole schema; None for none.
+        kinds: ``Kinds``, or None: one kind for all columns, kinds or ``Column``s by name or position, or a schema.
         seen: whether the cells speak for columns of no given kind; else those are real.
 
     Raises:
@@ -68,7 +68,7 @@ def schema_of(frame: pd.DataFrame, kinds: Kinds | None, *, seen: bool) -> Schema
     return infer_schema(frame, kinds=given, categories=levels)
 
 
-def _by_name(kinds: Mapping[str | int, Kind | Column], names: list[str]) -> dict[str, Kind | Column]:
+def _by_name(kinds: object, names: list[str]) -> dict[str, Kind | Column]:
     """Kinds by name, where some are told by position."""
     if not isinstance(kinds, Mapping):
         raise InputError(f"kinds: expected a kind, a schema, or kinds by column, got {type(kinds).__name__}")
