@@ -3,7 +3,7 @@
 Nats per row, the data's own units, higher is better, exact or bound said beside it. The names below stand in the order
 of a row's journey; ``ppl_models.datasets``, ``families``, ``inference`` and ``evaluation`` hold the rest. Each is
 imported when it is first asked for: torch and Pyro take seconds. The scikit-learn estimators of
-``ppl_models.estimators`` can be had from here too.
+``ppl_models.estimators`` and ``to_arviz``, the way out to ArviZ, can be had from here too.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ _HOMES = {
     "datasets": ("Schema", "infer_schema", "load", "prepare", "read", "split"),
     "evaluation": ("compare",),
     "families": ("VAE", "Autoencoder", "GaussianMixture", "Mixture", "NaiveBayes"),
-    "inference": ("fit", "log_density", "sample"),
+    "inference": ("fit", "log_density", "sample", "to_arviz"),
     "reports": ("Report",),
     "estimators": ("GaussianMixtureDensity", "MixtureDensity", "NaiveBayesClassifier", "VAEDensity"),
 }

@@ -1,6 +1,7 @@
 """Floor 3: what is done to any pair."""
 
 from ppl_models.inference.answers import class_probabilities, conditional_log_density, tail_probabilities
+from ppl_models.inference.arviz_bridge import to_arviz
 from ppl_models.inference.bootstrap import bootstrap_draws
 from ppl_models.inference.bounds import Estimate, estimate_elbo, log_evidence
 from ppl_models.inference.checkpoints import Checkpoint
@@ -99,4 +100,5 @@ __all__ = [
     "simulate",
     "simulate_from_prior",
     "tail_probabilities",
+    "to_arviz",
 ]

@@ -257,10 +257,17 @@ def log_likelihood_of(
     family: ClassProduct, features: Features, sites: Mapping[str, Tensor], excluded: Bool[Tensor, "classes rows"] | None
 ) -> Float[Tensor, " draws"]:
     """log p(x | θ) of all rows by their weights, classes summed out but for those excluded; nats in prepared units."""
+    return log_likelihoods_of(family, features, sites, excluded) @ features.weights
+
+
+def log_likelihoods_of(
+    family: ClassProduct, features: Features, sites: Mapping[str, Tensor], excluded: Bool[Tensor, "classes rows"] | None
+) -> Float[Tensor, "draws rows"]:
+    """The same of each row, whatever its weight."""
     joint = log_joint_of(family, features, sites)
     if excluded is not None:
         joint = joint.masked_fill(excluded, -torch.inf)
-    return joint.logsumexp(1) @ features.weights
+    return joint.logsumexp(1)
 
 
 def log_joint_given(
