@@ -172,6 +172,7 @@ def test_leave_one_out_by_arviz_is_the_exact_predictive_of_the_other_rows():
     assert abs(float(loo.elpd if ONE else loo.elpd_loo) - exact.sum()) < 0.05 * float(loo.se)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_arvizs_leave_one_out_is_the_suites():
     groups = bridged("mixture of mixed columns", 500)[2]
     loo, own = az.loo(groups), psis_loo(groups["log_likelihood"]["x"][0].to_numpy())
@@ -223,9 +224,9 @@ def test_the_correction_changes_nothing_where_the_guide_is_the_posterior():
 
 @pytest.fixture(scope="module")
 def visits():
-    """Two overlapping components of counts: the fit, the rows, and draws of the posterior itself."""
+    """Two components of counts that overlap a little: the fit, the rows, and draws of the posterior itself."""
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"visits": np.concatenate([rng.poisson(2, 30), rng.poisson(7, 30)])})
+    frame = pd.DataFrame({"visits": np.concatenate([rng.poisson(2, 30), rng.poisson(13, 30)])})
     schema = infer_schema(frame, kinds={"visits": "count"})
     rows = prepare(frame, schema)(frame)
     found = fit(Mixture(schema, components=2), rows, seed=0)
@@ -235,6 +236,7 @@ def visits():
 @pytest.mark.skipif(not ONE, reason="ArviZ 0.23 has no loo_approximate_posterior")
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_the_correction_brings_the_guides_draws_to_the_posteriors_leave_one_out(visits):
+    """The guide is too narrow, so that rows seem to matter less; ten seeds leave 0.01 to 0.3 of the difference."""
     found, rows, posterior = visits
     guide = to_arviz(found, rows, draws=4000, seed=3)
     log_p, log_q = (guide["sample_stats"][part] for part in ("log_p", "log_q"))
