@@ -1,4 +1,4 @@
-"""Fits and fitted families as files: how they were made as JSON, tensors as safetensors; nothing is pickled or executed.
+"""Fits and fitted families as files: how they were made as JSON, tensors as safetensors; nothing is pickled or run.
 
 A file says what wrote it and in which format, so that one of another program or of a later format is refused in words.
 """
