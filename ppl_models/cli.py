@@ -145,6 +145,24 @@ def report(  # noqa: PLR0913  # an option each
 
 
 @app.command()
+def explore(  # an option each
+    run: Folder,
+    table: Annotated[Path | None, typer.Argument(help="Rows of the same columns; those of the run by default.")] = None,
+    *,
+    query: Query = None,
+    which: Which = None,
+    output: Annotated[Path | None, typer.Option(help="The page; RUN/explorer.html by default.")] = None,
+    concept: Annotated[
+        list[str] | None, typer.Option(help="column=value: a direction with a slider. May be repeated.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Write a page on which sliders move through the latent space of a VAE or an autoencoder."""
+    told = {"query": query, "fit": which, "output": output, "concepts": tuple(concept or ()), "seed": seed}
+    _run("explore", run, table, **told)
+
+
+@app.command()
 def verify(
     target: Annotated[
         str, typer.Argument(help="package.module:pair, a Pair, a Scoring, or a function that makes one.")

@@ -16,8 +16,7 @@ from ppl_models.commands.tables import Columns, schema_table, source_of, told_st
 from ppl_models.datasets import Schema, prepare_split
 from ppl_models.errors import InputError
 from ppl_models.inference import log_density, sample
-from ppl_models.reports import Report, check_section, comparison_section, sample_section
-from ppl_models.reports.conclusions import conclusion
+from ppl_models.reports import Report, check_section, comparison_section, conclusion, sample_section
 
 FITS, REPORT, FEW = "fits", "report", 50
 REPLICATES, QUICK_REPLICATES = 200, 20
@@ -88,18 +87,19 @@ def run(table: Path, **options: object) -> int:
         name: log_density(found.family, parts.test, seed=asked.seed, draws=DRAWS) for name, found in fits.items()
     }
     report = Report(f"Which model describes {asked.table.stem} best?", summary="", seed=asked.seed)
-    comparison = comparison_section(report, densities, fits, train=parts.train)
-    answer, sure = conclusion(comparison)
-    report.summary = f"{answer} {sure}"
+    held_out = parts.frames.test[list(schema.names)]
+    comparison = comparison_section(report, densities, fits, train=parts.train, held_out=held_out)
+    report.summary, report.sure = conclusion(comparison)
     report.check("columns with few values", _few_values(frame, schema))
-    best, held_out = fits[comparison.index[0]].family, parts.frames.test[list(schema.names)]
+    best = fits[comparison.index[0]].family
     if not schema.image_shape:
         number = QUICK_REPLICATES if asked.quick else REPLICATES
         replicates = sample(best, number * len(held_out), seed=asked.seed)
         sample_section(report, replicates.head(len(held_out)), held_out, kinds=schema.kinds)
         check_section(report, replicates, held_out, kinds=schema.kinds)
     page = report.write(asked.output / REPORT, seconds=time.perf_counter() - started)
-    facts = _facts(asked, comparison, len(frame)) | {"answer": answer, "sure": sure, "doubts": report.doubts}
+    facts = _facts(asked, comparison, len(frame)) | {"doubts": report.doubts}
+    facts |= {"answer": report.summary, "sure": report.sure}
     kept = [str(contest.path_of(told).relative_to(asked.output)) for told, _ in chosen.values()]
     places = {
         "fits": dict(zip(fits, kept, strict=True)),
