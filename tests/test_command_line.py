@@ -173,3 +173,22 @@ def test_help_needs_nothing_heavy():
     code = "import sys; from ppl_models import cli; print([m for m in ('torch', 'pyro', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_is_explored_in_a_page(tmp_path):
+    load("iris").frame.to_csv(tmp_path / "iris.csv", index=False)
+    some = ("--family", "vae: latent=2", "--family", "naive-bayes: labelled=False", "--label", "label", "--quick")
+    ask("compare", tmp_path / "iris.csv", *some, "--output", tmp_path / "run")
+    page = Path(ask("explore", tmp_path / "run", "--concept", "label=setosa").stdout.strip())
+    assert page == tmp_path / "run" / "explorer.html" and "label=setosa" in page.read_text()
+    for concept, told in {
+        "label": "concept: expected column=value, got 'label'",
+        "kind=setosa": "concept: no column 'kind'",
+        "label=rose": "expected one of setosa, versicolor, virginica, got 'rose'",
+        "petal width (cm)=1": "expected a categorical or a binary column, got 'petal width (cm)', which is real",
+    }.items():
+        asked = ["explore", str(tmp_path / "run"), "--concept", concept, "--output", str(tmp_path / "other.html")]
+        assert told in str(CliRunner().invoke(app, asked).exception)
+    mixture = ["explore", str(tmp_path / "run"), "--fit", "naive-bayes: labelled=False"]
+    assert "expected a family with a decoder, got NaiveBayes" in str(CliRunner().invoke(app, mixture).exception)
+    assert not (tmp_path / "other.html").exists()
