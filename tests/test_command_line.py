@@ -164,9 +164,12 @@ def test_all_families_that_suit_are_compared(tmp_path, customers):
 
 def test_doubts_end_in_code_3_if_asked_for(tmp_path, customers):
     customers.assign(year=2020.5 + customers["row"] % 2).to_csv(tmp_path / "c.csv", index=False)
-    some = ("--family", "naive-bayes: labelled=False", "--drop", "row", "--quick")
-    done = ask("compare", tmp_path / "c.csv", *some, "--output", tmp_path / "run", "--strict", code=3)
-    assert "doubt: Column 'year' is told as real and takes 2 different values only" in done.stderr
+    some = ("--family", "naive-bayes: labelled=False", "--drop", "row", "--quick", "--strict")
+    done = ask("compare", tmp_path / "c.csv", *some, "--kind", "year=real", "--output", tmp_path / "a", code=3)
+    assert "doubt: Column 'year' is told as measured and takes 2 different values only" in done.stderr
+    done = ask("compare", tmp_path / "c.csv", *some, "--output", tmp_path / "b")
+    assert "column 'year' takes 2 different values only, and is described as categorical" in done.stderr
+    assert open_fit(tmp_path / "b").family.schema.kinds["year"] == "categorical"
 
 
 def test_help_needs_nothing_heavy():

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ import typer
 from ppl_models.commands.candidates import Contest, require_found, suitable
 from ppl_models.commands.options import grid
 from ppl_models.commands.runs import claim, plain, require_folder, write_run
-from ppl_models.commands.tables import Columns, schema_table, source_of, told_stream
+from ppl_models.commands.tables import Columns, schema_table, source_of, told_kinds, told_stream
 from ppl_models.datasets import Schema, prepare_split
 from ppl_models.errors import InputError
 from ppl_models.inference import log_density, sample
@@ -23,7 +23,7 @@ REPLICATES, QUICK_REPLICATES = 200, 20
 DRAWS = 1000
 UNIT = "Held-out log density in nats per row, raw units, higher is better"
 DOUBTFUL = 3
-SAME = 10  # values of a real column that are suspiciously few
+SAME = 10  # values of a measured column that are suspiciously few
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def run(table: Path, **options: object) -> int:
     """
     started, asked = time.perf_counter(), Asked(table, **options)
     require_folder(asked.output, resume=asked.resume)
-    rows = told_stream(source_of(asked.table, asked.query), asked.columns)
-    frame, schema = pd.concat(rows.frames(), ignore_index=True), rows.schema
+    frame, schema = _read(asked)
     if len(frame) < FEW:
         raise InputError(f"{asked.table}: expected {FEW} rows or more to compare families on, got {len(frame)}")
     candidates = {told: grid(told) for told in asked.families} or suitable(schema, len(frame), quick=asked.quick)
@@ -90,7 +89,7 @@ def run(table: Path, **options: object) -> int:
     held_out = parts.frames.test[list(schema.names)]
     comparison = comparison_section(report, densities, fits, train=parts.train, held_out=held_out)
     report.summary, report.sure = conclusion(comparison)
-    report.check("columns with few values", _few_values(frame, schema))
+    report.check("columns with few values", _doubts(frame, schema))
     best = fits[comparison.index[0]].family
     if not schema.image_shape:
         number = QUICK_REPLICATES if asked.quick else REPLICATES
@@ -111,6 +110,22 @@ def run(table: Path, **options: object) -> int:
     return DOUBTFUL if asked.strict and report.doubts else 0
 
 
+def _read(asked: Asked) -> tuple[pd.DataFrame, Schema]:
+    """The table, and its columns: measured ones of few values are categories, unless somebody says otherwise."""
+    source, columns = source_of(asked.table, asked.query), asked.columns
+    rows = told_stream(source, columns)
+    frame = pd.concat(rows.frames(), ignore_index=True)
+    few = [name for name in _few_values(frame, rows.schema) if name not in told_kinds(columns)]
+    if not few or len(frame) < FEW:
+        return frame, rows.schema
+    for name in few:
+        told = f"column {name!r} takes {frame[name].nunique()} different values only, and is described as categorical"
+        typer.echo(f"{told}; --kind {name}=real describes it as measured", err=True)
+    kinds = (*(f"{name}=categorical" for name in few), *columns.kinds)
+    rows = told_stream(source, replace(columns, kinds=kinds))
+    return pd.concat(rows.frames(), ignore_index=True), rows.schema
+
+
 def _titled(name: str, told: str, tried: Sequence[str]) -> str:
     """A name with what was chosen of it, where there was a choice."""
     if len(tried) == 1:
@@ -124,15 +139,16 @@ def _titled(name: str, told: str, tried: Sequence[str]) -> str:
 
 def _few_values(frame: pd.DataFrame, schema: Schema) -> list[str]:
     """Real and positive columns that repeat few values, at which a density may be as high as it likes."""
-    found = []
-    for column in (column for column in schema.columns if column.continuous):
-        values = frame[column.name].nunique()
-        if values <= SAME:
-            found.append(
-                f"column {column.name!r} is told as {column.kind} and takes {values} different values only, at which a "
-                f"density can be very high; {column.name}=categorical gives them probabilities"
-            )
-    return found
+    return [column.name for column in schema.columns if column.continuous and frame[column.name].nunique() <= SAME]
+
+
+def _doubts(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    """What is to be said of such columns where somebody asked for them."""
+    return [
+        f"column {name!r} is told as measured and takes {frame[name].nunique()} different values only, at which a "
+        f"density can be very high; --kind {name}=categorical gives them probabilities"
+        for name in _few_values(frame, schema)
+    ]
 
 
 def _facts(asked: Asked, comparison: pd.DataFrame, rows: int) -> dict[str, object]:

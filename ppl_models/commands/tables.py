@@ -107,7 +107,28 @@ def told_schema(frame: pd.DataFrame, columns: Columns) -> Schema:
         InputError: a column that is not there, or cannot be what is said of it.
     """
     told = {} if columns.file is None else _told(columns.file)
+    kinds, categories = told_kinds(columns), _kinds(told.get("columns", {}))[1]
+    drop = [*told.get("drop", ()), *columns.drop]
+    unknown = next((name for name in drop if name not in frame.columns), None)
+    if unknown is not None:
+        raise InputError(f"drop: no column {unknown!r}; the columns are {', '.join(map(str, frame.columns))}")
+    shape, label = told.get("image_shape"), columns.label or told.get("label")
+    rest = frame.drop(columns=drop)
+    return infer_schema(rest, label=label, kinds=kinds, categories=categories, image_shape=shape and tuple(shape))
+
+
+def told_kinds(columns: Columns) -> dict[str, str]:
+    """The kinds that a person says, by column.
+
+    Args:
+        columns: what is said.
+
+    Raises:
+        InputError: there is no such kind, or none is said.
+    """
+    told = {} if columns.file is None else _told(columns.file)
     kinds, categories = _kinds(told.get("columns", {}))
+    kinds = dict.fromkeys(categories, "categorical") | kinds
     for pair in columns.kinds:
         name, equals, kind = pair.rpartition("=")
         if not (equals and name and kind):
@@ -116,13 +137,7 @@ def told_schema(frame: pd.DataFrame, columns: Columns) -> Schema:
     strange = next((name for name, kind in kinds.items() if kind not in KINDS), None)
     if strange is not None:
         raise InputError(f"column {strange!r}: expected {', '.join(KINDS)}, got {kinds[strange]!r}")
-    drop = [*told.get("drop", ()), *columns.drop]
-    unknown = next((name for name in drop if name not in frame.columns), None)
-    if unknown is not None:
-        raise InputError(f"drop: no column {unknown!r}; the columns are {', '.join(map(str, frame.columns))}")
-    shape, label = told.get("image_shape"), columns.label or told.get("label")
-    rest = frame.drop(columns=drop)
-    return infer_schema(rest, label=label, kinds=kinds, categories=categories, image_shape=shape and tuple(shape))
+    return kinds
 
 
 def _told(path: Path) -> Mapping[str, object]:
