@@ -39,6 +39,7 @@ def behind(errors: float, **changes: object) -> Density:
         (6.0, BOUND | {"rise": 3.0}, "likely"),
         (6.0, BOUND | {"rise": 4.5}, "undecided"),
         (6.0, BOUND | {"rise": float("nan")}, "likely"),
+        (6.0, BOUND | {"khat": None, "effective": np.full(ROWS, 2.0)}, "likely"),
         (6.0, HEAVY, "likely"),
         (6.0, HEAVY | {"effective": np.full(ROWS, 400.0)}, "certain"),
         (60.0, BOUND | {"kind": "estimate", "khat": np.full(ROWS, 0.9)}, "likely"),

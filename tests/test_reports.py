@@ -39,6 +39,7 @@ FIGURES = {
     "density-no-row": lambda: reports.density_overlay(np.full(2, np.nan), {}, label="x, cm"),
     "density-ten": lambda: reports.density_overlay(np.arange(9.0), {n: curve([0.0, 9.0]) for n in NAMES}, label="x"),
     "elpd": lambda: reports.elpd_intervals(elpds(0.5)),
+    "elpd-interval": lambda: reports.elpd_intervals(elpds(0.5).assign(kind="interval")),
     "elpd-one-row": lambda: reports.elpd_intervals(elpds(np.nan).iloc[:1]),
     "elbo": lambda: reports.elbo_curves({name: history([-1e30, -5.0, -4.0]) for name in NAMES}),
     "elbo-one-step": lambda: reports.elbo_curves({LONG: history([-3.0]), "nothing": history([np.nan])}),
@@ -57,7 +58,7 @@ FIGURES = {
 
 @pytest.fixture
 def report():
-    report = Report("<b>Bold</b> & plain", summary="'Quoted' <i>summary</i>", seed=3)
+    report = Report("<b>Bold</b> & plain", summary="'Quoted' <i>summary</i>", sure="Quite <sure>.", seed=3)
     report.text("What <em>is</em> it?", "First.\n\nSecond <script>alert(1)</script>.")
     report.table("scores", elpds(1 / 3), caption="Scores of <u>all</u>.")
     report.figure("first", FIGURES["elpd"](), caption="A figure.", alt='It says "more".')
@@ -147,6 +148,12 @@ def test_a_table_shows_digits_and_a_dash_for_nothing(tmp_path):
     assert shown == [["0.33", "12345", "yes", "1e-07"], ["–", "6", "no", "1e+12"], ["0.00", "7", "yes", "-2.00"]]
 
 
+def test_a_header_of_several_levels_is_read_in_one_line():
+    report, frame = Report("t", summary="s", seed=0), pd.DataFrame({"a": [1, 1], "b": [1.0, 2.0]})
+    report.table("t", frame.groupby("a").agg(["mean", "sem"]), caption="c")
+    assert [name for name, _ in report.parts[0].header] == ["a", "b mean", "b sem"]
+
+
 def test_arviz_opens_the_draws(page, tmp_path):
     posterior = az.from_netcdf(tmp_path / "report/draws/posterior.nc").posterior
     assert dict(posterior["loc"].sizes) == {"chain": 1, "draw": 4, "component": 2}
@@ -226,6 +233,7 @@ def test_an_index_links_each_report_with_its_title(report, page, tmp_path):
     index = write_index(tmp_path / "pages", places, title="All")
     links = Page(index.read_text(encoding="utf-8")).every("href")
     assert links == ["../report/index.html", "../with%20space%20%26%20more/index.html"]
+    assert "Quite &lt;sure&gt;." in index.read_text(encoding="utf-8")
     assert "&lt;b&gt;Bold&lt;/b&gt; &amp; plain" in index.read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from ppl_models.errors import InputError
 from ppl_models.evaluation.comparison import NORMAL_95
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.evaluation.differences import UNRELIABLE_DIFFERENCE
-from ppl_models.evaluation.doubts import ENOUGH, MOST_UNRELIABLE
+from ppl_models.evaluation.doubts import ENOUGH, FEW_DRAWS, MOST_UNRELIABLE
 
 CLEAR = 2  # times its reach that an interval stays clear of zero where a lead is certain: about four standard errors
 MOST_NAMED = 3
@@ -141,9 +141,9 @@ def _verdict(line: pd.Series, best: pd.Series) -> Verdict:
     reach, lead = line["diff_high"] - line["diff"], -line["diff"]
     known, short = True, 0.0
     if line["kind"] != "exact":
-        known = bool(np.isfinite(line["rise"])) and not _heavy(line)
+        known = bool(np.isfinite(line["rise"])) and not _doubtful(line)
         short = max(line["rise"], 0.0) if known else 0.0
-    if not lead - short > reach or (best["kind"] == "estimate" and _heavy(best)):
+    if not lead - short > reach or (best["kind"] == "estimate" and _doubtful(best)):
         return Verdict.UNDECIDED
     sound = known and line["diff_khat"] <= UNRELIABLE_DIFFERENCE
     return Verdict.CERTAIN if sound and lead - short > CLEAR * reach else Verdict.LIKELY
@@ -152,6 +152,12 @@ def _verdict(line: pd.Series, best: pd.Series) -> Verdict:
 def _heavy(line: pd.Series) -> bool:
     """Whether importance weights are in doubt: heavy tails in too many rows, and few draws effective."""
     return bool(line["khat_high"] > MOST_UNRELIABLE and not line["effective"] >= ENOUGH * line["draws"])
+
+
+def _doubtful(line: pd.Series) -> bool:
+    """The same, or hardly any draw effective."""
+    few = line["effective"] < FEW_DRAWS and not line["effective"] >= ENOUGH * line["draws"]
+    return bool(few) or _heavy(line)
 
 
 def _digits(reach: float) -> int:

@@ -47,7 +47,7 @@ class Table:
     @property
     def header(self) -> list[tuple[str, bool]]:
         """The name of each column shown and whether it holds numbers."""
-        return [(str(name), _numeric(column)) for name, column in self._shown.items()]
+        return [(_told(name), _numeric(column)) for name, column in self._shown.items()]
 
     @property
     def lines(self) -> list[list[tuple[str, bool]]]:
@@ -128,6 +128,11 @@ class Draws:
         """Write draws/NAME.nc with the group posterior and a chain dimension, as ArviZ wants it."""
         chained = self.dataset if "chain" in self.dataset.dims else self.dataset.expand_dims("chain")
         chained.to_netcdf(_in(folder, "draws") / f"{self.name}.nc", group="posterior", engine="h5netcdf")
+
+
+def _told(name: object) -> str:
+    """A column's name; the parts of a name of several levels, one after another."""
+    return " ".join(str(part) for part in name if part != "") if isinstance(name, tuple) else str(name)
 
 
 def _numeric(column: pd.Series) -> bool:

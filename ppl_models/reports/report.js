@@ -78,7 +78,7 @@
     const readout = element("p", { class: "readout" }, "Point at a dot, or move along a strip with the arrow keys, to see its row.");
     const ranked = data.values.map((values) => values.map((_, row) => row).sort((a, b) => values[a] - values[b]));
     const told = (row, model) => `${data.models[model]} ${shown(data.values[model][row])}`;
-    let rank = data.models.map(() => -1);
+    let rank = data.models.map(() => -1), last = null;
 
     const draw = (width) => {
       const height = STRIP * data.models.length, x = scale(...data.ends, EDGE, width - EDGE);
@@ -99,6 +99,7 @@
       });
       const choose = (row, model) => {
         rank = ranked.map((rows) => rows.indexOf(row));
+        last = [row, model];
         marks.replaceChildren(...data.values.map((values, at) => drawing("circle", { class: "chosen", r: 5, cx: x(values[row]), cy: y(row, at) })));
         const others = data.models.map((_, at) => at).filter((at) => at !== model).map((at) => told(row, at));
         const known = data.cells.map(([name, column]) => `${name} ${column[row]}`);
@@ -110,12 +111,12 @@
         });
       };
       strips.forEach((strip, at) => {
-        const last = data.rows.length - 1, leap = Math.ceil(last / 10);
+        const top = data.rows.length - 1, leap = Math.ceil(top / 10);
         strip.addEventListener("keydown", (event) => {
           const moves = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: leap, PageDown: -leap, Home: -Infinity, End: Infinity };
           if (!(event.key in moves)) return;
           event.preventDefault();
-          choose(ranked[at][Math.min(Math.max(rank[at] + moves[event.key], 0), last)], at);
+          choose(ranked[at][Math.min(Math.max(rank[at] + moves[event.key], 0), top)], at);
         });
         strip.addEventListener("focus", () => choose(ranked[at][Math.max(rank[at], 0)], at));
       });
@@ -128,6 +129,7 @@
       };
       for (const kind of ["pointermove", "pointerdown"]) svg.addEventListener(kind, point);
       svg.append(...strips, marks);
+      if (last) choose(...last);
       return svg;
     };
     return [draw, [], [readout]];
