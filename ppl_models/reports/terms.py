@@ -37,8 +37,8 @@ TERMS = (
     ),
     Term(
         "preparation",
-        "columns are standardised by the mean and sd of training rows, positive ones after a logarithm; the logarithm "
-        "of that map's slope is added back: log densities are those of the raw cells, in their units.",
+        "real columns are standardised by the mean and sd of training rows, positive ones after a logarithm, and others "
+        "left as they are; the logarithm of that map's slope is added, so that log densities are those of raw cells.",
         columns=("elpd", "elbo"),
     ),
     Term(
@@ -147,13 +147,13 @@ def used_terms(parts: Iterable[Text | Table | Picture | Draws], *said: str) -> l
 
 
 def column_meanings() -> dict[str, str]:
-    """What each column of a known name holds."""
-    return {column: term.meaning for term in reversed(TERMS) for column in term.columns} | {
-        term.name: term.meaning for term in TERMS if term.name in term.columns
-    }
+    """What each column of a known name holds; of several terms that use it, the last is its own."""
+    return {column: term.meaning for term in TERMS for column in term.columns}
 
 
 def _prose(part: Text | Table | Picture | Draws) -> str:
     if isinstance(part, Text):
         return f"{part.heading}\n{part.body}"
-    return part.caption if isinstance(part, Table | Picture) else ""
+    if isinstance(part, Table):
+        return f"{part.caption}\n{part.lead}"
+    return part.caption if isinstance(part, Picture) else ""
