@@ -37,14 +37,14 @@ function up(step, x) {
       for (let down = 0; down < kernel; down++) {
         for (let across = 0; across < kernel; across++) {
           const w = weight[shared + down * kernel + across];
+          const first = Math.max(0, Math.ceil((padding - across) / stride));
+          const last = Math.min(width - 1, Math.floor((columns - 1 + padding - across) / stride));
           for (let i = 0; i < height; i++) {
             const row = i * stride - padding + down;
             if (row < 0 || row >= rows) continue;
-            const line = start + row * columns;
             const source = (input * height + i) * width;
-            for (let j = 0, column = across - padding; j < width; j++, column += stride) {
-              if (column >= 0 && column < columns) y[line + column] += w * x[source + j];
-            }
+            let at = start + row * columns + first * stride - padding + across;
+            for (let j = first; j <= last; j++, at += stride) y[at] += w * x[source + j];
           }
         }
       }

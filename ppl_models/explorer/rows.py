@@ -42,7 +42,7 @@ def row_facts(family: Decoding, rows: Dataset, numbers: Numbers, *, seed: int) -
     Raises:
         InputError: no row, rows of one of several processes, or of another preparation.
     """
-    places, some = _some(family, rows, "rows", seed=seed)
+    places, some = _some(rows, "rows", seed=seed)
     told = own_labels(family, some)
     return {
         "of": len(rows),
@@ -66,7 +66,7 @@ def cloud_facts(family: Decoding, train: Dataset, numbers: Numbers, *, seed: int
     Raises:
         InputError: no row, rows of one of several processes, or of another preparation.
     """
-    _, some = _some(family, train, "train", seed=seed)
+    _, some = _some(train, "train", seed=seed)
     codes = encode(family, some).to_numpy()
     draws, facts = codes, {}
     if isinstance(family, Amortised):
@@ -118,12 +118,11 @@ def concept_facts(concepts: Mapping[str, Concept] | None, latent: int) -> list[F
     return found
 
 
-def _some(family: Decoding, data: Dataset, name: str, *, seed: int) -> tuple[np.ndarray, Dataset]:
+def _some(data: Dataset, name: str, *, seed: int) -> tuple[np.ndarray, Dataset]:
     """The rows that a page holds, and their positions."""
     data.require_whole(f"explorer: {name}")
     if not len(data):
         raise InputError(f"explorer: expected one row or more in {name}, got none")
-    family.check_rows(data[:0])
     places = chosen(data, seed=seed)
     return places, data[torch.from_numpy(places).to(data.labels.device)]
 
