@@ -191,6 +191,17 @@ def test_the_page_decodes_what_the_family_decodes(read, name):
         np.testing.assert_allclose(decoded(page, z, label), expected, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name, (rows, _, _) in CASES.items() if rows in (bits, grey, photographs)])
+def test_the_page_draws_the_means_that_decode_images_gives(read, name):
+    """Between the levels, where ``family.decode`` is rounded; in prepared units until they are drawn."""
+    (family, rows), page = made(name), read(name)
+    z, schema = points_of(family), family.schema
+    means = np.array(page.evaluate("(zs) => zs.map((z) => explorer.means(z))", z.tolist()))
+    highest = np.array([max(column.cardinality - 1, 1) for column in schema.columns])
+    found = (means * rows.scale.numpy() + rows.loc.numpy()) / highest
+    np.testing.assert_allclose(found, decode_images(family, z).reshape(len(z), -1), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name, (_, kind, _) in CASES.items() if issubclass(kind, Amortised)])
 def test_the_page_tells_the_log_density_of_z_and_the_share_of_rows_below(read, name):
     (family, rows), page = made(name), read(name)
@@ -331,14 +342,17 @@ def number_in(page, row: int) -> float:
 
 
 def test_a_decoded_row_is_shown_in_raw_units_and_categories(read):
-    (family, _), page = made("mixed table, mixture prior"), read("mixed table, mixture prior")
+    (family, rows), page = made("mixed table, mixture prior"), read("mixed table, mixture prior")
     z, kinds = z_of(page), family.schema.kinds
-    row = decode(family, z[None]).iloc[0]
+    row, raw = decode(family, z[None]).iloc[0], family.preparation.invert(rows.values)
     for index, (name, kind) in enumerate(kinds.items()):
         line = page.locator("#cells tr").nth(index)
         assert name in line.locator("th").inner_text()
         if kind in ("real", "positive"):
             assert number_in(page, index) == pytest.approx(row[name], rel=1e-3)
+            seen = raw[name][rows.observed[:, index].numpy()]
+            ends = line.locator("td").nth(1).inner_text().split(" to ")
+            np.testing.assert_allclose([float(end) for end in ends], [seen.min(), seen.max()], rtol=1e-3)
         if kind == "count":
             assert number_in(page, index) == pytest.approx(float(family.decode(torch.tensor(z))[index]), rel=1e-3)
         if kind == "categorical":
