@@ -159,6 +159,12 @@ def test_a_frames_cells_speak_for_kinds_and_kinds_go_before_them():
     assert np.isfinite(face.score_samples(frame.head(1).assign(drink="wine"))).all()
 
 
+def test_categories_that_a_fold_lacks_are_told_by_the_frame():
+    rare = pd.DataFrame({"drink": pd.Categorical(["tea", "milk"] * 30 + ["wine"] * 3)})
+    scores = cross_val_score(clone(FACES["mixture"]), rare, cv=3, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
 def test_an_arrays_columns_are_real_unless_kinds_say_otherwise():
     codes = np.random.default_rng(0).integers(0, 3, (60, 2))
     assert set(MixtureDensity(n_init=2).fit(codes).family_.schema.kinds.values()) == {"real"}
