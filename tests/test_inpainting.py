@@ -230,7 +230,7 @@ def test_imputation_fills_every_hole_and_leaves_the_rest_alone(name):
     keep = torch.rand(rows.observed.shape, generator=torch.Generator().manual_seed(1)) < 0.7
     holes = replace(rows, observed=keep & rows.observed, values=rows.values.where(keep & rows.observed, 0.0))
     found = impute(family, holes, seed=1, draws=20, proposals=60)
-    before = family.preparation.invert(rows.values)
+    before = family.preparation.invert(rows.values, rows.index)
     assert not found.frame.isna().any(axis=None)
     for index, column in enumerate(names):
         kept = holes.observed[:, index].numpy()
@@ -243,7 +243,7 @@ def test_imputation_fills_every_hole_and_leaves_the_rest_alone(name):
 def test_a_table_with_nothing_missing_comes_back_as_it_is():
     family, rows = iris()
     found = impute(family, rows, seed=0, draws=5, proposals=10)
-    pd.testing.assert_frame_equal(found.frame, family.preparation.invert(rows.values))
+    pd.testing.assert_frame_equal(found.frame, family.preparation.invert(rows.values, rows.index))
     assert (len(found.cells), len(found.rows), found.draws.shape) == (0, 0, (5, 0))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -56,6 +57,7 @@ class Dataset:
         scale: (columns,) what it divided by; for counts the training mean, a unit that is not divided by.
         hashes: (rows,) a hash of each raw row's feature cells.
         share: where these are the rows of one of several processes, which of all rows they are.
+        index: what the table called its rows; None where they are numbered from 0, as after a choice by a tensor.
     """
 
     schema: Schema
@@ -68,17 +70,24 @@ class Dataset:
     scale: Float[Tensor, " columns"]
     hashes: Int[Tensor, " rows"]
     share: Share | None = None
+    index: pd.Index | None = None
 
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> "Dataset":
         part = {name: getattr(self, name)[rows] for name in BY_ROW if name != "observed"}
+        part["index"] = self.index[rows] if self.index is not None and isinstance(rows, slice) else None
         if not self.complete:
             return replace(self, observed=self.observed[rows], **part, share=None)
         found = replace(self, observed=self.observed[:1].expand(len(part["values"]), -1), **part, share=None)
         vars(found)["complete"] = True  # told, since to look through the cells of every batch takes time
         return found
+
+    @property
+    def names(self) -> pd.Index:
+        """What the rows of a table about these rows are called."""
+        return pd.RangeIndex(len(self)) if self.index is None else self.index
 
     @property
     def checksum(self) -> str:
@@ -208,7 +217,10 @@ def pieces_of(data: Dataset, size: int, chosen: Int[Tensor, " pieces"]) -> Datas
 def joined(parts: Sequence[Dataset]) -> Dataset:
     """The rows of all parts, one after another."""
     return replace(
-        parts[0], share=None, **{name: torch.cat([getattr(part, name) for part in parts]) for name in BY_ROW}
+        parts[0],
+        share=None,
+        index=None,
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in BY_ROW},
     )
 
 

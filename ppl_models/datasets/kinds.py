@@ -84,7 +84,17 @@ def _column(series: pd.Series, kind: str | None, categories: Sequence[object] | 
         if kind == "categorical":
             _refuse_measurements(series)
         categories = _levels(series) if kind == "categorical" else ()
-    return Column(series.name, kind, tuple(categories))
+    return Column(series.name, kind, tuple(categories), ordered=_ordered(series, kind), boolean=_boolean(series, kind))
+
+
+def _ordered(series: pd.Series, kind: str) -> bool:
+    """Whether a series' categories are ordered ones."""
+    return kind == "categorical" and isinstance(series.dtype, pd.CategoricalDtype) and bool(series.dtype.ordered)
+
+
+def _boolean(series: pd.Series, kind: str) -> bool:
+    """Whether a series holds booleans, as far as it is not missing."""
+    return kind == "binary" and pd.api.types.is_bool_dtype(series.dropna().infer_objects().dtype)
 
 
 def _refuse_measurements(series: pd.Series) -> None:
@@ -107,7 +117,7 @@ def _label(series: pd.Series, categories: Sequence[object] | None) -> Column:
         raise InputError(f"label {series.name!r}: expected some known classes, every row is missing")
     if len(levels) == 1:
         raise InputError(f"label {series.name!r}: expected two or more classes, got only {levels[0]!r}")
-    return Column(series.name, "categorical", tuple(levels))
+    return Column(series.name, "categorical", tuple(levels), ordered=_ordered(series, "categorical"))
 
 
 def _kind(series: pd.Series) -> str:

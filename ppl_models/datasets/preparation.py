@@ -68,6 +68,7 @@ class Preparation:
             loc=self.loc,
             scale=self.scale,
             hashes=_hashes(frame[list(self.schema.names)]),
+            index=_index(frame),
         )
 
     def _standardise(
@@ -82,9 +83,9 @@ class Preparation:
         slope = torch.where(observed & continuous, -self.scale.log() - logs, 0.0)
         return torch.where(continuous, standard, raw), slope.sum(-1)
 
-    def invert(self, values: Float[Tensor, "rows columns"]) -> pd.DataFrame:
-        """Prepared values as a table in the raw kinds and units."""
-        return pd.DataFrame(
+    def invert(self, values: Float[Tensor, "rows columns"], index: pd.Index | None = None) -> pd.DataFrame:
+        """Prepared values as a table in the raw kinds and units, its rows called by this index or numbered from 0."""
+        found = pd.DataFrame(
             {
                 column.name: _raw(
                     values[:, index].detach().cpu().numpy(), column, float(self.loc[index]), float(self.scale[index])
@@ -92,6 +93,7 @@ class Preparation:
                 for index, column in enumerate(self.schema.columns)
             }
         )
+        return found if index is None else found.set_axis(index)
 
     def _columns(self, *kinds: str) -> Tensor:
         return torch.tensor([column.kind in kinds for column in self.schema.columns])
@@ -142,6 +144,12 @@ def prepare(
     image = schema.image_shape is not None
     units = torch.tensor([moments.unit(rows, image=image) for moments in found], dtype=torch.float64)
     return Preparation(schema, units[:, 0], units[:, 1])
+
+
+def _index(frame: pd.DataFrame) -> pd.Index | None:
+    """What a table calls its rows; None where that is their number from 0."""
+    plain = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
+    return None if plain else frame.index
 
 
 def _raw_values(frame: pd.DataFrame, schema: Schema) -> Float[Tensor, "rows columns"]:
@@ -197,9 +205,9 @@ def _refuse_weights(weights: np.ndarray | None) -> None:
 def _raw(values: np.ndarray, column: Column, loc: float, scale: float) -> pd.Series | pd.Categorical | np.ndarray:
     """One column's prepared values in its own kind and unit."""
     if column.kind == "categorical":
-        return pd.Categorical.from_codes(values.astype(int), categories=list(column.categories))
+        return column.from_codes(values.astype(int))
     if column.kind in ("count", "binary"):
-        return values.astype(np.int64)
+        return values.astype(bool if column.boolean else np.int64)
     straight = values * scale + loc
     return np.exp(straight) if column.kind == "positive" else straight
 

@@ -1,9 +1,11 @@
 """What a table's columns are: their names, their kinds, their categories, and which one is the label."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Int
 
 from ppl_models.errors import InputError
 
@@ -20,11 +22,15 @@ class Column:
         kind: ``real`` (any number), ``positive`` (above zero, modelled on its logarithm), ``count``
             (0, 1, 2, ...), ``binary`` (0 or 1, or booleans) or ``categorical``.
         categories: the values a categorical column may take, those that nobody chose included.
+        ordered: whether the categories are, in tables that come back; no model asks.
+        boolean: whether a binary column's cells are booleans, in tables that come back, and not 0 and 1.
     """
 
     name: str
     kind: Kind
     categories: tuple[object, ...] = ()
+    ordered: bool = field(default=False, kw_only=True)
+    boolean: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -38,8 +44,15 @@ class Column:
                 f"column {self.name!r}: only a categorical column has categories, "
                 f"got {list(self.categories)} for a {self.kind} one"
             )
+        for asked, kind in (("ordered", "categorical"), ("boolean", "binary")):
+            if getattr(self, asked) and self.kind != kind:
+                raise InputError(f"column {self.name!r}: only a {kind} column is {asked}, got a {self.kind} one")
         if len(set(self.categories)) != len(self.categories):
             raise InputError(f"column {self.name!r}: a category is listed twice in {list(self.categories)}")
+
+    def from_codes(self, codes: Int[np.ndarray, " rows"]) -> pd.Categorical:
+        """A categorical column's cells by the positions of their categories; −1 for none."""
+        return pd.Categorical.from_codes(codes, categories=list(self.categories), ordered=self.ordered)
 
     @property
     def continuous(self) -> bool:

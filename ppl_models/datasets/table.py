@@ -225,14 +225,14 @@ def _categories(series: pd.Series, column: Column, where: str) -> pd.Categorical
     """A categorical column's cells in the schema's categories; another value is an error."""
     levels = pd.Index(list(column.categories))
     if isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.categories.identical(levels):
-        return series.array.as_unordered()
+        return series.array.set_ordered(column.ordered)
     if _holds(series.dtype, "iuf") and _holds(levels.dtype, "iuf"):
         codes = levels.get_indexer(series.to_numpy())
         _refuse_unseen((codes < 0) & series.notna(), series, column, where)
-        return pd.Categorical.from_codes(codes, categories=levels)
+        return column.from_codes(codes)
     values = series.astype(object)
     _refuse_unseen(values.notna() & ~values.isin(column.categories), series, column, where)
-    return pd.Categorical(values, categories=levels)
+    return pd.Categorical(values, categories=levels, ordered=column.ordered)
 
 
 def _holds(dtype: object, kinds: str) -> bool:

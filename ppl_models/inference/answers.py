@@ -49,7 +49,8 @@ def class_probabilities(family: Family, data: Dataset, *, seed: int = 0, draws: 
         draws: of z for each row and class.
 
     Returns:
-        One row a row, one column a class (components by their numbers from 1), adding up to one.
+        One row a row, called as the table called it, one column a class (components by their numbers from 1), adding
+        up to one.
 
     Raises:
         InputError: another family, or rows of another preparation.
@@ -66,7 +67,7 @@ def class_probabilities(family: Family, data: Dataset, *, seed: int = 0, draws: 
         require_conjugate(family, "class probabilities")
         family.require(data)
         parts = [family.log_joint(batch).softmax(-1) for batch in chunks_of(data, CELLS_AT_ONCE // family.cells)]
-    return pd.DataFrame(torch.cat(parts).cpu().numpy(), columns=list(family.class_names))
+    return pd.DataFrame(torch.cat(parts).cpu().numpy(), data.names, list(family.class_names))
 
 
 def _weighed_classes(family: LabelledVAE, data: Dataset, *, seed: int, draws: int) -> list[Float[Tensor, "_ classes"]]:
@@ -136,7 +137,8 @@ def tail_probabilities(family: Family, data: Dataset, *, seed: int, draws: int =
         draws: rows drawn from the model.
 
     Returns:
-        Columns probability (small for an anomaly, never 0) and se (Monte Carlo), one row a row.
+        Columns probability (small for an anomaly, never 0) and se (Monte Carlo), one row a row, called as the table
+        called it.
 
     Raises:
         InputError: a family with a bound only, rows of another preparation, or no draw.
@@ -153,7 +155,7 @@ def tail_probabilities(family: Family, data: Dataset, *, seed: int, draws: int =
         names = [name for name, kept in zip(data.schema.names, seen.tolist(), strict=True) if kept]
         mine = (pattern == index).cpu().numpy()
         found[mine] = tail_probability(values[mine], log_density(family, drawn.only(names)).values)
-    return pd.DataFrame(found, columns=["probability", "se"])
+    return pd.DataFrame(found, data.names, ["probability", "se"])
 
 
 def rows_like(data: Dataset, values: torch.Tensor) -> Dataset:
@@ -171,5 +173,6 @@ def rows_like(data: Dataset, values: torch.Tensor) -> Dataset:
         weights=torch.ones_like(values[:, 0]),
         log_scale=torch.zeros_like(values[:, 0]),
         hashes=torch.arange(len(values)),
+        index=None,
     )
     return plain.only(data.schema.names)

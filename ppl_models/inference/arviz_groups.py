@@ -154,5 +154,5 @@ def _columns(
 def _numbers(cells: pd.Series) -> tuple[np.ndarray, dict[str, list[str]]]:
     """A column as numbers, categories as codes with their names beside them."""
     if not isinstance(cells.dtype, pd.CategoricalDtype):
-        return cells.to_numpy(copy=True), {}
+        return cells.to_numpy(dtype=np.int64 if cells.dtype == bool else None, copy=True), {}
     return cells.cat.codes.to_numpy().astype(np.int64), {"categories": [str(name) for name in cells.cat.categories]}

@@ -20,8 +20,8 @@ class Imputation:
     """A table with its missing cells filled in.
 
     Attributes:
-        frame: the rows in raw columns, kinds and units; missing cells hold the median of their draws, categories the
-            most frequent one.
+        frame: the rows, called as the table called them, in raw columns, kinds and units; missing cells hold the median
+            of their draws, categories the most frequent one.
         cells: one row a missing cell: row (from 0), column, value (what was filled in), and of its draws mean, sd, low
             and high (90 % interval) for numbers or probability for the category filled in; NaN for the other kind.
         draws: the draws, the missing cells of the rows by draw: one column a row of ``cells``, raw numbers or codes.
@@ -69,7 +69,7 @@ def impute(family: Family, data: Dataset, *, seed: int, draws: int = 200, propos
     cells = _summary(raw, discrete)
     filled = data.values.clone()
     filled[rows, columns] = _nearest_draw(drawn, raw, cells["value"].to_numpy())
-    frame = family.preparation.invert(filled)
+    frame = family.preparation.invert(filled, data.names)
     names = [data.schema.names[index] for index in columns.tolist()]
     places = pd.DataFrame({"row": rows.numpy(), "column": names})
     trust = pd.DataFrame({"row": holes.numpy(), "effective": found.effective, "khat": found.khat})

@@ -34,7 +34,7 @@ def encode(family: Family, data: Dataset) -> pd.DataFrame:
         data: rows of its preparation; missing cells are left out of account.
 
     Returns:
-        Columns z1, z2, ..., float64, one row a row.
+        Columns z1, z2, ..., float64, one row a row, called as the table called it.
 
     Raises:
         InputError: a family without a latent space or never fitted, or rows of another preparation.
@@ -51,7 +51,7 @@ def encode(family: Family, data: Dataset) -> pd.DataFrame:
     family.require(data)
     size = max(1, CELLS_IN_MEMORY // family.cells)
     codes = [family.encode(batch).double() for batch in chunks_of(data, size)]
-    return as_codes(torch.cat([data.values.new_empty(0, family.latent), *codes]))
+    return as_codes(torch.cat([data.values.new_empty(0, family.latent), *codes])).set_axis(data.names)
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def decode(family: Family, z: Codes, *, labels: Labels | None = None) -> pd.Data
 
     Args:
         family: a fitted family with a latent space.
-        z: codes (rows, latent).
+        z: codes (rows, latent); a table's rows are called alike in what comes back.
         labels: the rows' classes by number, or one for all, where the decoder is told a class; None for means over
             the classes by their shares.
 
@@ -75,7 +75,8 @@ def decode(family: Family, z: Codes, *, labels: Labels | None = None) -> pd.Data
     codes = codes_of(family, z)
     if codes.ndim != 2:
         raise InputError(f"codes: expected the axes (rows, latent), got shape {tuple(codes.shape)}")
-    return family.preparation.invert(typical_rows(family, codes, labels_of(family, codes, labels)))
+    index = z.index if isinstance(z, pd.DataFrame) else None
+    return family.preparation.invert(typical_rows(family, codes, labels_of(family, codes, labels)), index)
 
 
 def reconstruct(family: Family, data: Dataset) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def as_table(family: Family, drawn: Draws) -> pd.DataFrame:
     frame = family.preparation.invert(drawn.values)
     if drawn.labels is not None:
         label = family.schema.label
-        frame.insert(0, label.name, pd.Categorical.from_codes(drawn.labels.numpy(), categories=list(label.categories)))
+        frame.insert(0, label.name, label.from_codes(drawn.labels.numpy()))
     return frame
 
 
