@@ -441,7 +441,7 @@ def test_held_out_rows_of_a_variational_autoencoder_are_refused():
         to_arviz(found, rows, rows, draws=10, seed=0)
 
 
-@pytest.mark.parametrize("names", [["row", "b"], ["a/b", "a_b"]])
+@pytest.mark.parametrize("names", [["row", "b"], ["a/b", "a_b"], ["b_row", "b"]])
 def test_names_that_arviz_cannot_tell_apart_are_refused(names):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=names)
     rows = prepare(frame)(frame)

@@ -148,11 +148,12 @@ def _require_posterior(family: Family) -> None:
 def _require_names(schema: Schema) -> None:
     """Refuse columns whose names mean something else to ArviZ, or that a name without "/" would not tell apart."""
     names = [column.name.replace("/", "_") for column in schema.described]
+    taken = {*RESERVED, *(f"{name}_row" for name in names)}  # the latter are dimensions of columns with cells missing
     for column, name in zip(schema.described, names, strict=True):
-        if name in RESERVED or names.count(name) > 1:
+        if name in taken or names.count(name) > 1:
             raise InputError(
                 f"to_arviz: column {column.name!r}: expected a name other than {', '.join(RESERVED)} and, with '_' for "
-                "'/', other than every other column's; rename the column"
+                "'/', other than every other column's, with and without '_row'; rename the column"
             )
 
 
