@@ -69,6 +69,12 @@ def test_a_fit_comes_back_with_its_history(tmp_path, estimate):
         load_fit(tmp_path / "family")
 
 
+def test_order_and_truth_of_columns_come_back():
+    kinds = {"ordered": Column("size", "categorical", ("S", "M", "L"), ordered=True)}
+    schema = Schema((*kinds.values(), Column("member", "binary", boolean=True)), Column("group", "categorical", (1, 2)))
+    assert saving.unpack_schema(json.loads(json.dumps(saving.pack_schema(schema)))) == schema
+
+
 def test_a_loaded_family_can_be_fitted_again(tmp_path):
     table = load("iris")
     rows = prepare(table.frame, table.schema)(table.frame)

@@ -148,10 +148,15 @@ def pack_schema(schema: Schema) -> dict[str, object]:
 
 def unpack_schema(packed: Mapping[str, object]) -> Schema:
     """The way back from ``pack_schema``."""
-    columns = [Column(one["name"], one["kind"], tuple(one["categories"])) for one in packed["columns"]]
-    label, shape = packed["label"], packed["image_shape"]
-    label = None if label is None else Column(label["name"], label["kind"], tuple(label["categories"]))
-    return Schema(tuple(columns), label, None if shape is None else tuple(shape))
+    columns, label = tuple(map(_unpacked_column, packed["columns"])), packed["label"]
+    shape = packed["image_shape"]
+    label = None if label is None else _unpacked_column(label)
+    return Schema(columns, label, None if shape is None else tuple(shape))
+
+
+def _unpacked_column(one: Mapping[str, object]) -> Column:
+    flags = {name: one[name] for name in ("ordered", "boolean")}
+    return Column(one["name"], one["kind"], tuple(one["categories"]), **flags)
 
 
 def _column(column: Column) -> dict[str, object]:
@@ -161,7 +166,8 @@ def _column(column: Column) -> dict[str, object]:
         raise InputError(
             f"column {column.name!r}: expected categories that are text, numbers or truths, got {strange!r}"
         )
-    return {"name": column.name, "kind": column.kind, "categories": categories}
+    flags = {"ordered": column.ordered, "boolean": column.boolean}
+    return {"name": column.name, "kind": column.kind, "categories": categories, **flags}
 
 
 def _packed(value: object, whose: str) -> object:
