@@ -37,7 +37,7 @@ TERMS = (
     ),
     Term(
         "preparation",
-        "real columns are standardised by the mean and sd of training rows, positive ones after a logarithm, and others "
+        "real columns are standardised by the mean and sd of training rows, positive ones after a logarithm, others "
         "left as they are; the logarithm of that map's slope is added, so that log densities are those of raw cells.",
         columns=("elpd", "elbo"),
     ),
