@@ -192,6 +192,7 @@ function pickOnMap(end) {
   state.picking = state.picking === end ? null : end;
   ["start", "end"].forEach((each) => find(`pick-${each}`)?.setAttribute("aria-pressed", state.picking === each));
   find("message").textContent = state.picking ? "Choose a row on the map; from the keyboard, take the list." : "";
+  if (state.picking) find("map").scrollIntoView({ block: "nearest" });
 }
 
 function pause() {

@@ -113,7 +113,7 @@ def concept_facts(concepts: Mapping[str, Concept] | None, latent: int) -> list[F
                 f"concept {name!r}: expected {latent} finite numbers, got shape {vector.shape}, "
                 f"{np.isfinite(vector).sum()} of them finite"
             )
-        detail = f"{concept.ratio:.1f} times as long as by chance, p = {concept.p_value:.2g}" if known else ""
+        detail = f"{concept.ratio:.1f} times as long as by chance, p\u00a0=\u00a0{concept.p_value:.2g}" if known else ""
         found.append({"name": str(name), "vector": vector.tolist(), "detail": detail})
     return found
 
