@@ -131,19 +131,19 @@ def browser() -> Iterator[object]:
     if chromium is None:
         pytest.skip("the browser tests need chromium: apt-get install chromium")
     with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium)
+        found = running.chromium.launch(executable_path=chromium, args=["--process-per-site"])
         yield found
         found.close()
 
 
-def visits(browser, folder: Path) -> Iterator[Callable[..., object]]:
+def visits(new_page: Callable[..., object], folder: Path) -> Iterator[Callable[..., object]]:
     """Open a case's page; at the end, nothing was said on the console and nothing was asked for."""
     said, asked, opened = [], [], []
 
     def visit(name: str, *, options: dict | None = None, **context):
         family, rows = made(name)
         path = write_explorer(family, rows, folder / f"{len(opened)}.html", **(options or {}))
-        page = browser.new_page(**{"viewport": WIDE, **context})
+        page = new_page(**context)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
@@ -161,14 +161,16 @@ def visits(browser, folder: Path) -> Iterator[Callable[..., object]]:
 @pytest.fixture
 def visit(browser, tmp_path) -> Iterator[Callable[..., object]]:
     """A page of the test's own."""
-    yield from visits(browser, tmp_path)
+    yield from visits(lambda viewport=WIDE: browser.new_page(viewport=viewport), tmp_path)
 
 
 @pytest.fixture(scope="module")
 def read(browser, tmp_path_factory) -> Iterator[Callable[..., object]]:
     """A page that several tests ask, and none changes."""
-    for visit in visits(browser, tmp_path_factory.mktemp("pages")):
+    context = browser.new_context(viewport=WIDE)
+    for visit in visits(context.new_page, tmp_path_factory.mktemp("pages")):
         yield cache(visit)
+    context.close()
 
 
 def z_of(page) -> np.ndarray:
