@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH_PIP_ARGS ?=
 REPORT_ARGS ?=
 BENCH_ARGS ?=
-BENCHMARKS = mixture restarts large naive_bayes vae_step vae_epoch vae_scoring processes kills
+BENCHMARKS = mixture restarts large naive_bayes vae_step vae_epoch vae_scoring processes kills explorer
 
 .PHONY: report test bench
 

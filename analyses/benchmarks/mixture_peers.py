@@ -148,6 +148,7 @@ def numpyro_svi(x: np.ndarray, components: int, covariance: str, *, judge: Judge
 
     values = {name: jnp.asarray(value) for name, value in _start(x, components, covariance, seed).items()}
     start = numpyro_init(values=values)
+
     def quality(found: Mapping[str, np.ndarray]) -> float:
         return judge(_responsibilities(found, x))
 
