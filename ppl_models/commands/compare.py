@@ -11,7 +11,7 @@ import typer
 
 from ppl_models.commands.candidates import Contest, require_found, suitable
 from ppl_models.commands.options import grid
-from ppl_models.commands.runs import claim, plain, require_folder, write_run
+from ppl_models.commands.runs import claim, end_with, plain, require_folder, write_run
 from ppl_models.commands.tables import Columns, schema_table, source_of, told_kinds, told_stream
 from ppl_models.datasets import Schema, prepare_split
 from ppl_models.errors import InputError
@@ -22,7 +22,6 @@ FITS, REPORT, FEW = "fits", "report", 50
 REPLICATES, QUICK_REPLICATES = 200, 20
 DRAWS = 1000
 UNIT = "Held-out log density in nats per row, raw units, higher is better"
-DOUBTFUL = 3
 SAME = 10  # values of a measured column that are suspiciously few
 
 
@@ -107,7 +106,7 @@ def run(table: Path, **options: object) -> int:
     }
     write_run(asked.output, facts | places)
     _tell(asked, facts | places, comparison, page)
-    return DOUBTFUL if asked.strict and report.doubts else 0
+    return end_with(report.doubts, strict=asked.strict)
 
 
 def _read(asked: Asked) -> tuple[pd.DataFrame, Schema]:
@@ -158,11 +157,9 @@ def _facts(asked: Asked, comparison: pd.DataFrame, rows: int) -> dict[str, objec
 
 
 def _tell(asked: Asked, facts: dict[str, object], comparison: pd.DataFrame, page: Path) -> None:
-    """The answer on standard output, doubts on standard error."""
+    """The answer on standard output."""
     if asked.as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
         shown = comparison[["elpd", "se", "diff", "dse", "kind"]].round(4).to_string()
         typer.echo(f"{facts['answer']} {facts['sure']}\n\n{shown}\n\n{UNIT}; the report: {page}")
-    for doubt in facts["doubts"]:
-        typer.echo(f"doubt: {doubt}", err=True)

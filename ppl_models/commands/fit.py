@@ -15,7 +15,7 @@ import typer
 from torch import distributed
 
 from ppl_models.commands.options import family_kind, grid, make_family, make_method
-from ppl_models.commands.runs import plain, require_folder, write_run
+from ppl_models.commands.runs import end_with, plain, require_folder, write_run
 from ppl_models.commands.tables import Columns, schema_table, source_of, told_stream
 from ppl_models.datasets import Dataset, Preparation, prepared_share, stream
 from ppl_models.datasets.shares import from_first, rank_and_number
@@ -36,7 +36,6 @@ from ppl_models.inference import (
 STATE, FIT, CANDIDATES = "state", "fit.safetensors", "candidates"
 EVERY = 60.0  # seconds between two writings of the state
 PATIENCE = timedelta(days=1)  # of processes that wait for the first one, which looks through the whole table
-DOUBTFUL = 3
 DRAWS = 100  # behind the bound that candidates are chosen by
 
 
@@ -104,9 +103,7 @@ def run(table: Path, **options: object) -> int:
             facts = _facts(asked, train, found) | {"chosen": chosen, "doubts": doubts, "device": device}
             facts = _write(asked.output, found, facts | {"wall_s": time.perf_counter() - started})
             typer.echo(json.dumps(facts, indent=2) if asked.as_json else _words(facts, asked.output))
-            for doubt in doubts:
-                typer.echo(f"doubt: {doubt}", err=True)
-    return DOUBTFUL if asked.strict and doubts else 0
+    return end_with(doubts if alone else (), strict=asked.strict)
 
 
 def _rows(asked: Asked, *, preparation: Preparation | None = None, device: str) -> tuple[Preparation, Dataset]:

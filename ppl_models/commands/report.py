@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from ppl_models.commands.runs import open_fit
+from ppl_models.commands.runs import end_with, open_fit
 from ppl_models.commands.tables import source_of
 from ppl_models.datasets import stream
 from ppl_models.inference import log_density, sample
@@ -14,7 +14,6 @@ from ppl_models.reports import Report, check_section, comparison_section, sample
 from ppl_models.reports.folders import require_place
 
 REPLICATES = 200
-DOUBTFUL = 3
 
 
 def run(  # noqa: PLR0913  # an option each
@@ -54,6 +53,4 @@ def run(  # noqa: PLR0913  # an option each
         sample_section(report, replicates.head(len(raw)), raw, kinds=family.schema.kinds)
         check_section(report, replicates, raw, kinds=family.schema.kinds)
     typer.echo(report.write(output, seconds=time.perf_counter() - started))
-    for doubt in report.doubts:
-        typer.echo(f"doubt: {doubt}", err=True)
-    return DOUBTFUL if strict and report.doubts else 0
+    return end_with(report.doubts, strict=strict)

@@ -4,17 +4,20 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+import typer
 
 from ppl_models.errors import InputError
 from ppl_models.evaluation.storage import whole_file
 from ppl_models.inference import Fit, load_fit
 
 RUN, CLAIM, FORMAT, WRITER = "run.json", "claim.json", 1, "ppl_models run"
+DOUBTFUL = 3  # exit code
 VERSIONS = ("ppl-models", "torch", "pyro-ppl")
 
 
@@ -131,3 +134,19 @@ def plain(asked: object) -> dict[str, object]:
         else:
             found[name] = str(value) if isinstance(value, Path) else value
     return found
+
+
+def end_with(doubts: Iterable[str], *, strict: bool) -> int:
+    """Say on standard error what cannot be trusted.
+
+    Args:
+        doubts: one sentence each.
+        strict: whether they are asked for.
+
+    Returns:
+        The exit code: 3 if there are doubts and they are asked for, else 0.
+    """
+    told = list(doubts)
+    for doubt in told:
+        typer.echo(f"doubt: {doubt}", err=True)
+    return DOUBTFUL if strict and told else 0

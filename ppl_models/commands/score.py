@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from ppl_models.commands.runs import open_fit
+from ppl_models.commands.runs import end_with, open_fit
 from ppl_models.commands.tables import source_of
 from ppl_models.commands.written import write_table
 from ppl_models.datasets import stream
@@ -57,6 +57,4 @@ def run(  # noqa: PLR0913  # an option each
         typer.echo(
             f"{found.elpd:.4f} (standard error {found.se:.4f} over {len(rows)} rows; {unit}; {found.kind})", err=True
         )
-    for doubt in density_doubts(found) if found.draws else ():
-        typer.echo(f"doubt: {doubt}", err=True)
-    return 0
+    return end_with(density_doubts(found) if found.draws else (), strict=False)
