@@ -18,6 +18,7 @@ from ppl_models.datasets.schema import Column, Schema
 from ppl_models.errors import InputError
 
 MISSING = ["", "NA", "NaN", "nan"]
+EXACT = {"float_precision": "round_trip"} if pd.__version__ < "3" else {}  # later ones read all numbers as written
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 OPENERS = {".csv": open, ".tsv": open, ".txt": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, duckdb.Error, sqlite3.Error)
@@ -107,7 +108,7 @@ def csv_blocks(
     width, checked = _refuse_header(path, separator), path.suffix.lower() not in OPENERS
     if not checked:
         _refuse_longer(path, separator, width)
-    table = {"sep": separator, "low_memory": False, "keep_default_na": False, "na_values": MISSING}
+    table = {"sep": separator, "low_memory": False, "keep_default_na": False, "na_values": MISSING, **EXACT}
     blocks = pd.read_csv(path, **table, dtype=dict.fromkeys(text, str), chunksize=size)
     with nullcontext([blocks]) if size is None else blocks as each:
         for block in each:
