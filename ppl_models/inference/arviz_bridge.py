@@ -33,7 +33,7 @@ from ppl_models.inference.arviz_groups import Groups, latent_groups, parameter_g
 from ppl_models.inference.fitting import Fit
 from ppl_models.inference.refined import guide_draws, refined_draws
 
-MOST_CELLS = 2**26  # of replicated rows: half a gigabyte
+MOST_CELLS = 2**26  # of replicated rows: half a gigabyte, and some two on the way
 PACKAGES = ("ppl_models", "torch", "pyro-ppl", "numpy", "xarray", "arviz")
 RESERVED = ("chain", "draw", "row")
 
