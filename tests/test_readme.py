@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import arviz
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,11 @@ from matplotlib.image import imread
 import ppl_models
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE, CLASSICAL, STREAMED, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLE, CLASSICAL = BLOCKS[:2]
+BRIDGE, STREAMED, SEARCH = (
+    next(block for block in BLOCKS if name in block) for name in ("to_arviz", "stream(", "GridSearchCV")
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,20 @@ def test_the_second_example_prints_the_number_beside_it(capsys):
     assert round(float(capsys.readouterr().out), 2) == float(stated)
 
 
-def test_the_third_example_learns_from_a_file_what_a_fit_learns_from_its_table(tmp_path, monkeypatch):
+def test_the_bridge_leads_from_the_first_example_to_arviz(outcome):
+    names = outcome[1] | {"az": arviz}
+    exec(BRIDGE.splitlines()[0], names)
+    assert float(arviz.loo(names["groups"])["elpd" if hasattr(arviz, "loo_approximate_posterior") else "elpd_loo"]) < 0
+
+
+def test_the_search_chooses_by_nats_per_row():
+    names = {"X": ppl_models.load("five_groups").frame}
+    exec(SEARCH, names)
+    assert names["search"].best_params_["n_components"] == 3
+    assert names["search"].best_score_ == pytest.approx(names["search"].cv_results_["mean_test_score"].max())
+
+
+def test_the_stream_example_learns_from_a_file_what_a_fit_learns_from_its_table(tmp_path, monkeypatch):
     table = ppl_models.load("wine")
     names = {"ppl": ppl_models, "schema": table.schema}
     table.frame.to_csv(tmp_path / "customers.csv", index=False)

@@ -158,7 +158,7 @@ def _parameters(kind: Callable[..., object]) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for each in kind.__mro__:
         if "__init__" in vars(each):
-            own = inspect.signature(each).parameters
+            own = {name: one for name, one in inspect.signature(each.__init__).parameters.items() if name != "self"}
             plain = {name: one for name, one in own.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
             found = plain | found
             if len(plain) == len(own):

@@ -62,8 +62,8 @@ def _save(family: Family, path: str | Path, fit: Mapping[str, object] | None) ->
     if getattr(families, name, None) is not type(family):
         raise InputError(f"{path}: expected a family of ppl_models, got {name}")
     family.preparation  # noqa: B018  # refuses a family that was never fitted
-    given = inspect.signature(type(family)).bind(*family.made_with[0], **family.made_with[1]).arguments
-    settings = {key: value for key, value in given.items() if key not in ("schema", "options")}
+    given = inspect.signature(type(family).__init__).bind(family, *family.made_with[0], **family.made_with[1]).arguments
+    settings = {key: value for key, value in given.items() if key not in ("self", "schema", "options")}
     settings |= given.get("options", {})
     state = {
         "writer": WRITER,
