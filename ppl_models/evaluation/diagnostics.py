@@ -11,13 +11,13 @@ References:
 
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
 from ppl_models.errors import InputError
+from ppl_models.evaluation.versions import arviz_is_modular
 
 UNRELIABLE_KHAT = 0.7  # above it no practical number of draws is enough (Vehtari and others)
 FEWEST_DRAWS = 25  # the tail is a fifth of the draws, and the fit needs five points
@@ -160,7 +160,7 @@ def _fit_tails(
     with warnings.catch_warnings(), np.errstate(over="ignore"):  # what overflows is cut at the largest weight
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         # Both faces of ArviZ: 2 s to import, and needed by importance-sampled densities alone.
-        if int(version("arviz").split(".")[0]) >= 1:
+        if arviz_is_modular():
             from arviz_stats.base import array_stats  # noqa: PLC0415
 
             smoothed, khat = array_stats.psislw(-log_weights, axis=-1)  # it negates its input

@@ -15,9 +15,7 @@ https://arxiv.org/abs/1904.10679 (the correction for draws of an approximation).
 
 import json
 import math
-import platform
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import pareto_k
+from ppl_models.evaluation.versions import arviz_is_modular, versions_of
 from ppl_models.families import Amortised, ClassProduct, Family
 from ppl_models.inference.arviz_groups import Groups, latent_groups, parameter_groups
 from ppl_models.inference.fitting import Fit
@@ -100,7 +99,7 @@ def to_arviz(
                 "one value each; log_density bounds log p(x) of held-out rows"
             )
         groups, facts = latent_groups(family, train, draws=draws, seed=seed), {"kind": "latent guide"}
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    versions = versions_of(PACKAGES)
     facts |= {
         "seed": seed,
         "checksum": train.checksum,
@@ -186,7 +185,7 @@ def _named(group: xr.Dataset) -> xr.Dataset:
 
 def _gathered(groups: Groups, facts: dict[str, Any]) -> Any:
     """The groups as the installed ArviZ has them."""
-    if int(version("arviz").split(".")[0]) >= 1:
+    if arviz_is_modular():
         return xr.DataTree.from_dict(
             {"/": xr.Dataset(attrs=facts)} | {f"/{name}": each for name, each in groups.items()}
         )
@@ -195,11 +194,3 @@ def _gathered(groups: Groups, facts: dict[str, Any]) -> Any:
         import arviz  # noqa: PLC0415  # 2 s to import, and needed by few
 
         return arviz.InferenceData(attrs=facts, **groups)
-
-
-def _version(package: str) -> str:
-    """A package's version."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

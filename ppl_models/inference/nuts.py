@@ -13,7 +13,6 @@ References:
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.errors import InputError, at_least_one
 from ppl_models.evaluation import parameter_table
+from ppl_models.evaluation.versions import arviz_is_modular
 from ppl_models.families import ClassProduct
 from ppl_models.inference.full_rank import FullRank
 from ppl_models.inference.refined import Posterior, Theta
@@ -114,7 +114,7 @@ def _diagnostics() -> tuple[Callable[..., float], Callable[..., float]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         # Both faces of ArviZ: 2 s to import, and needed by few.
-        if int(version("arviz").split(".")[0]) >= 1:
+        if arviz_is_modular():
             from arviz_stats.base import array_stats  # noqa: PLC0415
 
             return array_stats.rhat, array_stats.ess

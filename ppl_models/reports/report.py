@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import re
 import shlex
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ppl_models.errors import InputError
+from ppl_models.evaluation.versions import version_of, versions_of
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
@@ -144,13 +143,13 @@ class Report:
 
     def _record(self, seconds: float | None) -> dict[str, object]:
         return {
-            MARK: _version("ppl_models"),
+            MARK: version_of("ppl_models"),
             "title": self.title,
             "summary": self.summary,
             "sure": self.sure,
             "command": shlex.join(sys.argv),
             "seed": self.seed,
-            "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            "versions": versions_of(PACKAGES),
             "data": self.sources,
             "checked": self.checked,
             "doubts": self.doubts,
@@ -199,10 +198,3 @@ def _render(template: str, **values: object) -> str:
     allowed = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
     meanings = column_meanings()
     return pages.get_template(template).render(script=Markup(script), allowed=allowed, meanings=meanings, **values)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
