@@ -1,7 +1,6 @@
 """A table and its columns as a command line names them: a file, a folder or a query; a schema that is seen or told."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import yaml
 from ppl_models.datasets import Query, Schema, Stream, infer_schema, stream
 from ppl_models.datasets.schema import KINDS
 from ppl_models.datasets.sources import Source, read_blocks
-from ppl_models.datasets.streams import BATCH
+from ppl_models.datasets.streams import BATCH, first_rows
 from ppl_models.datasets.table import readable
 from ppl_models.errors import InputError
 
@@ -89,10 +88,7 @@ def told_stream(source: Source, columns: Columns, *, batch_size: int = BATCH) ->
     Raises:
         InputError: the table cannot be read or is empty, or what is said does not fit it.
     """
-    with closing(read_blocks(source, None, (), batch_size)) as blocks:
-        first = next((block.frame for block in blocks if len(block.frame)), None)
-    if first is None:
-        raise InputError("table: expected rows, got an empty table")
+    first = first_rows(source, batch_size)
     return stream(source, told_schema(first, columns), batch_size=batch_size)
 
 

@@ -121,13 +121,25 @@ def stream(
     """
     at_least_one(batch_size=batch_size)
     if schema is None:
-        blocks = closing(read_blocks(source, None, (), batch_size))
-        with blocks as each:
-            first = next((block.frame for block in each if len(block.frame)), None)
-        if first is None:
-            raise InputError(f"{_name(source)}: expected rows, got an empty table")
-        schema = infer_schema(first, label=label)
+        schema = infer_schema(first_rows(source, batch_size), label=label)
     return Stream(source, schema, batch_size, seed)
+
+
+def first_rows(source: Source, size: int = BATCH) -> pd.DataFrame:
+    """The rows that a schema is read off, as the source has them.
+
+    Args:
+        source: as of ``stream``.
+        size: about how many.
+
+    Raises:
+        InputError: the source cannot be read, or has no rows.
+    """
+    with closing(read_blocks(source, None, (), size)) as blocks:
+        first = next((block.frame for block in blocks if len(block.frame)), None)
+    if first is None:
+        raise InputError(f"{_name(source)}: expected rows, got an empty table")
+    return first
 
 
 def _name(source: Source) -> str:
