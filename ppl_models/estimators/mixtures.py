@@ -67,20 +67,9 @@ class MixtureDensity(ClusterMixin, DensityEstimator):
         self.kinds = kinds
         self.random_state = random_state
 
-    def fit(self, X: object, y: object = None, sample_weight: object = None) -> "MixtureDensity":
-        """Fit the mixture.
-
-        Args:
-            X: rows by columns, a frame or numbers; NaN where a cell is missing.
-            y: not used.
-            sample_weight: (rows,) how many rows each row stands for; 1 by default.
-
-        Raises:
-            InputError: a ValueError, where X, a weight or a setting cannot be used; it says which.
-        """
-        super().fit(X, y, sample_weight)
+    def _learn(self, X: object, sample_weight: object, *, seed: int, label: pd.Categorical | None = None) -> None:
+        super()._learn(X, sample_weight, seed=seed, label=label)
         self.labels_ = self.predict(X)
-        return self
 
     def _family(self, schema: Schema) -> Mixture:
         return Mixture(
