@@ -11,12 +11,12 @@ import ppl_models as ppl
 from ppl_models.datasets import Prepared, Table, prepare_split
 from ppl_models.inference import Fit, Gradient
 from ppl_models.nn import Dense
-from ppl_models.reports import check_section, comparison_section, conclusion, sample_section, verdict
+from ppl_models.reports import comparison_section, conclusion, replicate_section, verdict
 from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 TABLES = ("wine", "iris", "breast_cancer", "fast_food_customers", "digits_binary")
 SURE = "A lead is likely if its 95 % interval is clear of zero, and certain if it were so at twice the width."
-SIZES, REPLICATES, FOLDER = (1, 2, 3, 4, 6, 8, 12, 20), 200, Path("results/densities")
+SIZES, FOLDER = (1, 2, 3, 4, 6, 8, 12, 20), Path("results/densities")
 Data = Annotated[Path | None, typer.Option(help="A CSV or Parquet file, instead of the bundled tables.")]
 Label = Annotated[str | None, typer.Option(help="The column of that file that holds the class of a row.")]
 
@@ -52,11 +52,7 @@ def add_table(report: ppl.Report, table: Table, *, seed: int, quick: bool) -> pd
     text = f"{table.source}; {sizes}. The autoencoder is no density: its log p(x | z = encoder(x)), "
     report.text(table.name, text + f"{rebuilt.mean():.2f} nats a row, compares with nothing here.")
     comparison = comparison_section(report, densities, fits, name=table.name, train=parts.train, held_out=held_out)
-    best, kinds = fits[comparison.index[0]].family, table.schema.kinds
-    if not table.schema.image_shape:
-        replicates = ppl.sample(best, REPLICATES * len(held_out), seed=seed)
-        sample_section(report, replicates.head(len(held_out)), held_out, kinds=kinds, name=f"{table.name}-samples")
-        check_section(report, replicates, held_out, kinds=kinds, name=f"{table.name}-checks")
+    replicate_section(report, fits[comparison.index[0]].family, held_out, seed=seed, name=table.name)
     return comparison.reset_index().assign(table=table.name)
 
 

@@ -23,6 +23,7 @@ from ppl_models.reports.sections import (
     fit_section,
     ladder_section,
     parameter_section,
+    replicate_section,
     sample_section,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "profile_section",
     "rank_curves",
     "reliability",
+    "replicate_section",
     "row_strips",
     "rows_section",
     "sample_pairs",

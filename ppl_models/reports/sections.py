@@ -18,7 +18,8 @@ from ppl_models.evaluation import (
     predictive_checks,
 )
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
-from ppl_models.inference import Fit, fit_doubts, fit_table
+from ppl_models.families import Family
+from ppl_models.inference import Fit, fit_doubts, fit_table, sample
 from ppl_models.reports.conclusions import conclusion
 from ppl_models.reports.figures import bound_ladder, elbo_curves, elpd_intervals, khat_histogram, parameter_intervals
 from ppl_models.reports.galleries import SIDES, category_shares
@@ -238,3 +239,24 @@ def _by_panel(table: pd.DataFrame) -> pd.DataFrame:
         f"{name} of {entry}" if entry else name for name, entry in zip(table["parameter"], table["entry"], strict=True)
     ]
     return table.assign(parameter=names)
+
+
+def replicate_section(
+    report: Report, family: Family, held_out: pd.DataFrame, *, seed: int, tables: int = 200, name: str = ""
+) -> None:
+    """Draw tables as long as the held-out one, and add one of them beside it and the checks against all.
+
+    Args:
+        report: the report to add to.
+        family: a fitted family; nothing is added for one of images.
+        held_out: raw rows that it was not fitted to.
+        seed: the seed of the draws.
+        tables: how many.
+        name: what the parts' names start with.
+    """
+    if family.schema.image_shape:
+        return
+    held_out, kinds = held_out[list(family.schema.names)], family.schema.kinds
+    drawn, begin = sample(family, tables * len(held_out), seed=seed), f"{name}-" if name else ""
+    sample_section(report, drawn.head(len(held_out)), held_out, kinds=kinds, name=f"{begin}samples")
+    check_section(report, drawn, held_out, kinds=kinds, name=f"{begin}checks")
