@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ppl_models import GaussianMixture, fit, load, log_density, prepare
 from ppl_models.cli import app
+from ppl_models.commands import fit as fit_command
 from ppl_models.commands.candidates import suitable
 from ppl_models.commands.options import grid
 from ppl_models.commands.runs import open_fit
@@ -56,6 +57,23 @@ def test_of_several_settings_the_best_is_kept(ended):
     assert told["columns"] == {"label": None, "kinds": [], "drop": ["row"], "file": None}
     found = open_fit(ended / "run")
     assert found.elbo == told["elbo"] and found.family.classes == 2
+
+
+def test_candidates_of_another_table_or_seed_are_not_gone_on_with(ended, tmp_path, customers, monkeypatch):
+    customers.to_csv(tmp_path / "customers.csv", index=False)
+    asked = ["fit", str(tmp_path / "customers.csv"), "--drop", "row", "--family", "mixture: components=1..2"]
+    plain, left = fit_command.fit, iter([True, False])
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_command, "fit", lambda *given, **named: plain(*given, **named) if next(left) else 1 / 0)
+        broken = CliRunner().invoke(app, [*asked, "--output", str(tmp_path / "run")])
+    assert isinstance(broken.exception, ZeroDivisionError)
+    (tmp_path / "run" / "candidates" / "000.state").write_bytes(b"left over by a kill")
+    again = [*asked, "--output", str(tmp_path / "run"), "--resume"]
+    assert "one with another seed" in str(CliRunner().invoke(app, [*again, "--seed", "1"]).exception)
+    customers.iloc[1:].to_csv(tmp_path / "customers.csv", index=False)
+    assert "one with another training table" in str(CliRunner().invoke(app, again).exception)
+    customers.to_csv(tmp_path / "customers.csv", index=False)
+    assert CliRunner().invoke(app, again).exit_code == 0
 
 
 def test_rows_are_drawn_in_the_columns_of_the_table(ended, tmp_path):

@@ -87,7 +87,7 @@ class Contest:
         found = {}
         for name, some in candidates.items():
             fits = {told: load_fit(self.path_of(told)) for told in some if self.path_of(told).stat().st_size}
-            scores = {told: self._score(one) for told, one in fits.items()}
+            scores = {told: validated(one, self.validation, seed=self.seed) for told, one in fits.items()}
             best = max(scores, key=scores.__getitem__, default=None)
             if best is not None and math.isfinite(scores[best]):
                 found[name] = (best, fits[best])
@@ -101,12 +101,6 @@ class Contest:
         """
         slug = "".join(letter if letter.isalnum() else "-" for letter in told)
         return self.folder / f"{slug}.safetensors"
-
-    def _score(self, found: Fit) -> float:
-        """Nats per validation row, raw units; of an exact family or a bound."""
-        if not isinstance(found.family, Exact | Amortised):
-            return found.elbo
-        return log_density(found.family, self.validation, seed=self.seed, draws=DRAWS).elpd
 
 
 def _fit(contest: Contest, told: str, path: Path) -> None:
@@ -123,6 +117,23 @@ def _fit(contest: Contest, told: str, path: Path) -> None:
     else:
         save_fit(found, path)
     torch.set_num_threads(threads)
+
+
+def validated(found: Fit, validation: Dataset | None, *, seed: int) -> float:
+    """What fits are chosen by: the log density of validation rows, of all processes' where there are several.
+
+    Args:
+        found: the fit.
+        validation: rows held out for the choice; None for the ELBO, which families without a density have anyhow.
+        seed: of a bound's draws.
+
+    Returns:
+        Nats per row, raw units, higher is better.
+    """
+    if validation is None or not isinstance(found.family, Exact | Amortised):
+        return found.elbo
+    scores = log_density(found.family, validation, seed=seed, draws=DRAWS).values
+    return float(validation.summed(torch.tensor(float(scores.sum()), dtype=torch.float64))) / validation.all_rows
 
 
 def require_found(found: Mapping[str, object], candidates: Mapping[str, object]) -> None:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,49 +11,33 @@ import typer
 
 from ppl_models.commands.candidates import Contest, require_found, suitable
 from ppl_models.commands.options import grid
-from ppl_models.commands.runs import claim, end_with, plain, require_folder, write_run
-from ppl_models.commands.tables import Columns, schema_table, source_of, told_kinds, told_stream
+from ppl_models.commands.runs import Request, claim, end_with, plain, require_folder, write_run
+from ppl_models.commands.tables import schema_table, source_of, told_kinds, told_stream
 from ppl_models.datasets import Schema, prepare_split
 from ppl_models.errors import InputError
-from ppl_models.inference import log_density, sample
-from ppl_models.reports import Report, check_section, comparison_section, conclusion, sample_section
+from ppl_models.inference import log_density
+from ppl_models.reports import Report, comparison_section, conclusion, replicate_section
 
 FITS, REPORT, FEW = "fits", "report", 50
-REPLICATES, QUICK_REPLICATES = 200, 20
+TABLES, QUICK_TABLES = 200, 20
 DRAWS = 1000
 UNIT = "Held-out log density in nats per row, raw units, higher is better"
 SAME = 10  # values of a measured column that are suspiciously few
 
 
-@dataclass(frozen=True)
-class Asked:
+@dataclass(frozen=True, kw_only=True)
+class Asked(Request):
     """What a comparison is asked for.
 
     Attributes:
-        table: a CSV or Parquet file, a folder of them, or a DuckDB or SQLite file.
-        output: a new folder, or that of the run to resume.
         families: to compare, with several values of settings to choose among; none for all that suit.
-        query: of a database.
-        columns: what is said of the columns.
-        seed: of the split, the fits and the draws.
         jobs: processes; None for as many as there are cores.
         quick: few sizes and steps: a check, not an answer.
-        resume: whether to go on from what the folder holds.
-        strict: whether doubts end in exit code 3.
-        as_json: whether to print JSON.
     """
 
-    table: Path
-    output: Path
     families: Sequence[str] = ()
-    query: str | None = None
-    columns: Columns = field(default_factory=Columns)
-    seed: int = 0
     jobs: int | None = None
     quick: bool = False
-    resume: bool = False
-    strict: bool = False
-    as_json: bool = False
 
 
 def run(table: Path, **options: object) -> int:
@@ -66,7 +50,7 @@ def run(table: Path, **options: object) -> int:
     Returns:
         The exit code: 0, or 3 if there are doubts and they are asked for.
     """
-    started, asked = time.perf_counter(), Asked(table, **options)
+    started, asked = time.perf_counter(), Asked(table=table, **options)
     require_folder(asked.output, resume=asked.resume)
     frame, schema = _read(asked)
     if len(frame) < FEW:
@@ -76,7 +60,8 @@ def run(table: Path, **options: object) -> int:
     parts = prepare_split(frame, schema, seed=asked.seed, stratify=schema.label and schema.label.name)
     folder = asked.output / FITS
     folder.mkdir(parents=True, exist_ok=True)
-    claim(asked.output, {"table": parts.train.checksum, "seed": str(asked.seed), "quick": str(asked.quick)})
+    told = {"table": parts.train.checksum, "schema": str(schema), "seed": str(asked.seed), "quick": str(asked.quick)}
+    claim(asked.output, told)
     contest = Contest(schema, parts.train, parts.validation, folder, asked.seed, asked.quick)
     chosen = contest.run(candidates, jobs=asked.jobs)
     require_found(chosen, candidates)
@@ -84,17 +69,13 @@ def run(table: Path, **options: object) -> int:
     densities = {
         name: log_density(found.family, parts.test, seed=asked.seed, draws=DRAWS) for name, found in fits.items()
     }
-    report = Report(f"Which model describes {asked.table.stem} best?", summary="", seed=asked.seed)
+    report = Report(f"Which model describes {asked.table.stem} best?", seed=asked.seed)
     held_out = parts.frames.test[list(schema.names)]
     comparison = comparison_section(report, densities, fits, train=parts.train, held_out=held_out)
     report.summary, report.sure = conclusion(comparison)
     report.check("columns with few values", _doubts(frame, schema))
-    best = fits[comparison.index[0]].family
-    if not schema.image_shape:
-        number = QUICK_REPLICATES if asked.quick else REPLICATES
-        replicates = sample(best, number * len(held_out), seed=asked.seed)
-        sample_section(report, replicates.head(len(held_out)), held_out, kinds=schema.kinds)
-        check_section(report, replicates, held_out, kinds=schema.kinds)
+    tables = QUICK_TABLES if asked.quick else TABLES
+    replicate_section(report, fits[comparison.index[0]].family, held_out, seed=asked.seed, tables=tables)
     page = report.write(asked.output / REPORT, seconds=time.perf_counter() - started)
     facts = _facts(asked, comparison, len(frame)) | {"doubts": report.doubts}
     facts |= {"answer": report.summary, "sure": report.sure}

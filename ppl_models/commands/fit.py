@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,63 +14,38 @@ import torch
 import typer
 from torch import distributed
 
+from ppl_models.commands.candidates import validated
 from ppl_models.commands.options import family_kind, grid, make_family, make_method
-from ppl_models.commands.runs import end_with, plain, require_folder, write_run
-from ppl_models.commands.tables import Columns, schema_table, source_of, told_stream
+from ppl_models.commands.runs import Request, claim, end_with, plain, require_folder, write_run
+from ppl_models.commands.tables import schema_table, source_of, told_stream
 from ppl_models.datasets import Dataset, Preparation, prepared_share, stream
 from ppl_models.datasets.shares import from_first, rank_and_number
 from ppl_models.errors import InputError
-from ppl_models.families import Amortised, ClassProduct, Exact, Family, SemiSupervisedVAE
-from ppl_models.inference import (
-    Checkpoint,
-    Fit,
-    Gradient,
-    NaturalGradient,
-    fit,
-    fit_doubts,
-    load_fit,
-    log_density,
-    save_fit,
-)
+from ppl_models.families import Amortised, ClassProduct, Family, SemiSupervisedVAE
+from ppl_models.inference import Checkpoint, Fit, Gradient, NaturalGradient, fit, fit_doubts, load_fit, save_fit
+from ppl_models.inference.identity import identity_of
 
 STATE, FIT, CANDIDATES = "state", "fit.safetensors", "candidates"
 EVERY = 60.0  # seconds between two writings of the state
 PATIENCE = timedelta(days=1)  # of processes that wait for the first one, which looks through the whole table
-DRAWS = 100  # behind the bound that candidates are chosen by
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a run is asked for.
+@dataclass(frozen=True, kw_only=True)
+class Asked(Request):
+    """What a fit is asked for.
 
     Attributes:
-        table: a CSV or Parquet file, a folder of them, or a DuckDB or SQLite file.
         family: its name and settings; of several values of a setting the best is kept.
-        output: a new folder, or that of the run to resume.
-        query: of a database.
-        columns: what is said of the columns.
         validation: rows to stop by, of the same columns.
         method: settings of the fit.
-        seed: of everything.
         device: cpu or cuda, which takes all rows into its memory; auto for cuda where there is one and the family is
             fitted by gradients.
-        resume: whether to go on from what the folder holds.
-        strict: whether doubts end in exit code 3.
-        as_json: whether to print JSON.
     """
 
-    table: Path
     family: str
-    output: Path
-    query: str | None = None
-    columns: Columns = field(default_factory=Columns)
     validation: Path | None = None
     method: str = ""
-    seed: int = 0
     device: str = "auto"
-    resume: bool = False
-    strict: bool = False
-    as_json: bool = False
 
 
 def run(table: Path, **options: object) -> int:
@@ -83,7 +58,7 @@ def run(table: Path, **options: object) -> int:
     Returns:
         The exit code: 0, or 3 if there are doubts and they are asked for.
     """
-    started, asked = time.perf_counter(), Asked(table, **options)
+    started, asked = time.perf_counter(), Asked(table=table, **options)
     told, conjugate = grid(asked.family), issubclass(family_kind(asked.family), ClassProduct)
     with _processes("cpu" if conjugate and asked.device == "auto" else asked.device) as device:
         alone = rank_and_number()[0] == 0  # in what is written
@@ -132,32 +107,27 @@ def _best(
         kept = Checkpoint(asked.output / STATE, resume=asked.resume, every=EVERY)
         return fit(family, train, validation, seed=asked.seed, method=method, checkpoint=kept), told
     folder, best, best_score, chosen = asked.output / CANDIDATES, None, -math.inf, ""
-    folder.mkdir(exist_ok=True)
+    identity = identity_of(next(iter(candidates.values())), train, validation, method=method, seed=asked.seed)
+    if rank_and_number()[0] == 0:
+        folder.mkdir(exist_ok=True)
+        claim(folder, identity | {"settings": asked.family})
     for index, (told, family) in enumerate(candidates.items()):
         path = folder / f"{index:03d}.safetensors"
         if from_first(path.exists()):
             found = load_fit(path)
         else:
-            kept = Checkpoint(folder / STATE, resume=asked.resume, every=EVERY)
+            state = path.with_suffix(f".{STATE}")
+            kept = Checkpoint(state, resume=asked.resume, every=EVERY)
             found = fit(family, train, validation, seed=asked.seed, method=method, checkpoint=kept)
             if rank_and_number()[0] == 0:
                 save_fit(found, path)
-                (folder / STATE).unlink(missing_ok=True)
-        score = _score(found, validation, asked.seed)
+                state.unlink(missing_ok=True)
+        score = validated(found, validation, seed=asked.seed)
         if score > best_score:
             best, best_score, chosen = found, score, told
     if best is None:
         raise InputError(f"family: expected a fit with a finite score, got none of {', '.join(candidates)}")
     return best, chosen
-
-
-def _score(found: Fit, validation: Dataset | None, seed: int) -> float:
-    """What candidates are chosen by, nats per row; of all processes' rows."""
-    if validation is None or not isinstance(found.family, Exact | Amortised):
-        return found.elbo
-    scores = log_density(found.family, validation, seed=seed, draws=DRAWS).values
-    total = validation.summed(torch.tensor(float(scores.sum()), dtype=torch.float64))
-    return float(total) / validation.all_rows
 
 
 def _facts(asked: Asked, train: Dataset, found: Fit) -> dict[str, object]:

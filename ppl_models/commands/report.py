@@ -9,11 +9,9 @@ import typer
 from ppl_models.commands.runs import end_with, open_fit
 from ppl_models.commands.tables import source_of
 from ppl_models.datasets import stream
-from ppl_models.inference import log_density, sample
-from ppl_models.reports import Report, check_section, comparison_section, sample_section
+from ppl_models.inference import log_density
+from ppl_models.reports import Report, comparison_section, replicate_section
 from ppl_models.reports.folders import require_place
-
-REPLICATES = 200
 
 
 def run(  # noqa: PLR0913  # an option each
@@ -47,10 +45,6 @@ def run(  # noqa: PLR0913  # an option each
         f"{density.se:.3f}; raw units, higher is better; {density.kind})."
     )
     comparison_section(report, {name: density}, {name: found})
-    if not family.schema.image_shape:
-        raw = frame[list(family.schema.names)]
-        replicates = sample(family, REPLICATES * len(raw), seed=seed)
-        sample_section(report, replicates.head(len(raw)), raw, kinds=family.schema.kinds)
-        check_section(report, replicates, raw, kinds=family.schema.kinds)
+    replicate_section(report, family, frame, seed=seed)
     typer.echo(report.write(output, seconds=time.perf_counter() - started))
     return end_with(report.doubts, strict=strict)

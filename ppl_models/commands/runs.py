@@ -5,13 +5,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import typer
 
+from ppl_models.commands.tables import Columns
 from ppl_models.errors import InputError
 from ppl_models.evaluation.storage import whole_file
 from ppl_models.inference import Fit, load_fit
@@ -19,6 +20,31 @@ from ppl_models.inference import Fit, load_fit
 RUN, CLAIM, FORMAT, WRITER = "run.json", "claim.json", 1, "ppl_models run"
 DOUBTFUL = 3  # exit code
 VERSIONS = ("ppl-models", "torch", "pyro-ppl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every run is asked for.
+
+    Attributes:
+        table: a CSV or Parquet file, a folder of them, or a DuckDB or SQLite file.
+        output: a new folder, or that of the run to resume.
+        query: of a database.
+        columns: what is said of the columns.
+        seed: of everything.
+        resume: whether to go on from what the folder holds.
+        strict: whether doubts end in exit code 3.
+        as_json: whether to print JSON.
+    """
+
+    table: Path
+    output: Path
+    query: str | None = None
+    columns: Columns = field(default_factory=Columns)
+    seed: int = 0
+    resume: bool = False
+    strict: bool = False
+    as_json: bool = False
 
 
 def require_folder(output: Path, *, resume: bool) -> None:
