@@ -12,7 +12,7 @@ from torch import distributed
 
 from ppl_models import VAE, GaussianMixture, NaiveBayes, fit, load, log_density, prepare
 from ppl_models.datasets import Dataset, share_of
-from ppl_models.datasets.shares import gathered_by_first, rank_and_number
+from ppl_models.datasets.shares import gathered_by_first, leave, rank_and_number
 from ppl_models.families import Family
 from ppl_models.inference import (
     Checkpoint,
@@ -150,7 +150,8 @@ def main(folder: Path) -> None:
     if rank_and_number()[0] == 0:
         torch.save(found, folder / "found")
     if "RANK" in os.environ:
-        distributed.destroy_process_group()
+        distributed.barrier()
+        leave()
 
 
 if __name__ == "__main__":

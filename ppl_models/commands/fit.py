@@ -19,7 +19,7 @@ from ppl_models.commands.options import family_kind, grid, make_family, make_met
 from ppl_models.commands.runs import Request, claim, end_with, plain, require_folder, write_run
 from ppl_models.commands.tables import schema_table, source_of, told_stream
 from ppl_models.datasets import Dataset, Preparation, prepared_share, stream
-from ppl_models.datasets.shares import from_first, rank_and_number
+from ppl_models.datasets.shares import from_first, leave, rank_and_number
 from ppl_models.errors import InputError
 from ppl_models.families import Amortised, ClassProduct, Family, SemiSupervisedVAE
 from ppl_models.inference import Checkpoint, Fit, Gradient, NaturalGradient, fit, fit_doubts, load_fit, save_fit
@@ -184,7 +184,7 @@ def _processes(device: str) -> Iterator[str]:
     try:
         yield f"cuda:{torch.cuda.current_device()}" if cuda else "cpu"
     finally:
-        distributed.destroy_process_group()
+        leave()
 
 
 def _write(output: Path, found: Fit, told: dict[str, object]) -> dict[str, object]:

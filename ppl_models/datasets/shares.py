@@ -4,6 +4,7 @@ Processes are those of ``torch.distributed``, as ``torchrun`` starts them. Each 
 order of the ranks, so that together they are the table as one process would have it.
 """
 
+import gc
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -62,6 +63,12 @@ def gathered_by_first(item: Item) -> list[Item]:
     held = [None] * number if rank == 0 else None
     distributed.gather_object(item, held)
     return held or []
+
+
+def leave() -> None:
+    """Part from the other processes; what holds on to them goes first, so that no thread of theirs is left running."""
+    gc.collect()
+    distributed.destroy_process_group()
 
 
 def share_of(data: Dataset) -> Dataset:
