@@ -125,7 +125,7 @@ def test_a_dot_that_is_pointed_at_tells_its_row(open_page):
     live = page.locator(".live").first
     drawn = live.locator("svg").get_attribute("width")
     page.set_viewport_size({"width": PHONE, "height": 900})
-    live.locator(f"svg:not([width='{drawn}'])").wait_for()  # not wait_for_function, whose eval the page's policy refuses
+    live.locator(f"svg:not([width='{drawn}'])").wait_for()  # the page's policy refuses wait_for_function its eval
     ring, dot = page.locator(".chosen").nth(2), places(page.locator(".live .strip .dots").nth(2))[row]
     np.testing.assert_allclose([float(ring.get_attribute(name)) for name in ("cx", "cy")], dot, atol=0.06)
 
