@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ppl_models.errors import DOUBTFUL
 from ppl_models.reports import write_index
 from ppl_models.reports.folders import require_index_place, require_place
-from ppl_models.scripts import DOUBTFUL, Quick, Seed, Strict, script
+from ppl_models.scripts import Quick, Seed, Strict, script
 
 ANALYSES = (
     "trust",

@@ -1,5 +1,7 @@
 """What the suite raises when it is the input, and not the program, that is wrong."""
 
+DOUBTFUL = 3  # the exit code where some numbers cannot be trusted, under --strict
+
 
 class InputError(ValueError):
     """A table, a column, a row or an option that cannot be used as given.

@@ -12,10 +12,8 @@ import torch
 import typer
 
 from ppl_models.cli import exit_on_bad_input
-from ppl_models.errors import FitWarning
+from ppl_models.errors import DOUBTFUL, FitWarning
 from ppl_models.reports.folders import read_record, require_place
-
-DOUBTFUL = 3
 
 Seed = Annotated[int, typer.Option(help="Seed of the split, the fits and the draws.")]
 OutputDir = Annotated[

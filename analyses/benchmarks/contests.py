@@ -98,7 +98,7 @@ def contest(contenders: Mapping[str, Contender], *, repeats: int = REPEATS) -> p
 def _least(contender: Contender, reached: float, best: float) -> tuple[int, float]:
     """The least budget that is good enough, to a fifth, and what it comes to; the most if that is not."""
     low, high, quality = contender.least, contender.most, reached
-    while reached >= best - WITHIN and high > NEAR * low:
+    while reached >= best - WITHIN and high > max(NEAR * low, low + 1):
         middle = round((low * high) ** 0.5)
         found = contender.quality(contender.run(middle))
         if found >= best - WITHIN:

@@ -111,12 +111,11 @@ def _fit(contest: Contest, told: str, path: Path) -> None:
     conjugate = isinstance(family, ClassProduct)
     method = NaturalGradient() if conjugate else Gradient(steps=QUICK_STEPS) if contest.quick else Gradient()
     try:
-        found = fit(family, contest.train, contest.validation, seed=contest.seed, method=method)
+        save_fit(fit(family, contest.train, contest.validation, seed=contest.seed, method=method), path)
     except CollapseError:
         path.touch()
-    else:
-        save_fit(found, path)
-    torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def validated(found: Fit, validation: Dataset | None, *, seed: int) -> float:

@@ -13,12 +13,11 @@ from pathlib import Path
 import typer
 
 from ppl_models.commands.tables import Columns
-from ppl_models.errors import InputError
+from ppl_models.errors import DOUBTFUL, InputError
 from ppl_models.evaluation.storage import whole_file
 from ppl_models.inference import Fit, load_fit
 
 RUN, CLAIM, FORMAT, WRITER = "run.json", "claim.json", 1, "ppl_models run"
-DOUBTFUL = 3  # exit code
 VERSIONS = ("ppl-models", "torch", "pyro-ppl")
 
 

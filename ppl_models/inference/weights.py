@@ -8,7 +8,7 @@ from ppl_models.datasets import Dataset
 from ppl_models.distributions import seeded
 from ppl_models.families import Amortised
 
-CELLS_IN_MEMORY = 2**21
+CELLS_IN_MEMORY = 2**20
 
 
 def rows_at_once(family: Amortised, draws: int) -> int:
