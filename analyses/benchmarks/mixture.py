@@ -5,6 +5,7 @@ responsibilities, so that no peer is the worse for another prior. One thread eac
 """
 
 import warnings
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -50,7 +51,12 @@ def main(
         frame = hard_table(number // 50 if quick else number, columns, COMPONENTS, seed=seed)
         rows = prepare(frame)(frame)
         judge = Judge(rows, covariance)
-        others = {"scikit-learn": scikit_learn, "NumPyro": numpyro_svi, "Pyro": pyro_svi, "pomegranate": pomegranate_em}
+        others = {
+            "scikit-learn": partial(scikit_learn, raw=frame.to_numpy()),
+            "NumPyro": numpyro_svi,
+            "Pyro": pyro_svi,
+            "pomegranate": pomegranate_em,
+        }
         alone = {"ours, 1 start": ours(rows, covariance, seed=seed, restarts=1, starts=1)}
         for name in peers.split(","):
             alone |= others[name](rows.values.numpy(), COMPONENTS, covariance, judge=judge, seed=seed, quick=quick)

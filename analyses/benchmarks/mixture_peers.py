@@ -54,17 +54,24 @@ CLIMBS = {"SVI": Climb(math.inf, 0.05, math.inf, (10, 200)), "SVI tuned": Climb(
 FEW_STEPS = (5, 20)
 
 
-def scikit_learn(x: np.ndarray, components: int, covariance: str, *, judge: Judge, seed: int, quick: bool) -> dict:
-    """``BayesianGaussianMixture`` from one start."""
+def scikit_learn(
+    x: np.ndarray, components: int, covariance: str, *, raw: np.ndarray, judge: Judge, seed: int, quick: bool
+) -> dict:
+    """``BayesianGaussianMixture`` from one start, of columns in their own units and standardised: the optima differ."""
     table = {"covariance_type": "diag" if covariance == "diagonal" else covariance, "tol": 0.0, "random_state": seed}
 
-    def run(passes: int) -> BayesianGaussianMixture:
-        return BayesianGaussianMixture(n_components=components, max_iter=passes, **table).fit(x)
+    def run(values: np.ndarray, passes: int) -> BayesianGaussianMixture:
+        return BayesianGaussianMixture(n_components=components, max_iter=passes, **table).fit(values)
 
-    def quality(found: BayesianGaussianMixture) -> float:
-        return judge(torch.tensor(found.predict_proba(x)))
+    def quality(values: np.ndarray, found: BayesianGaussianMixture) -> float:
+        return judge(torch.tensor(found.predict_proba(values)))
 
-    return {"scikit-learn, 1 start": Contender(run, quality, 4, 20 if quick else 1000)}
+    tables = {"1 start": raw, "1 start, standardised": x}
+    budgets = (4, 20 if quick else 1000)
+    return {
+        f"scikit-learn, {name}": Contender(partial(run, values), partial(quality, values), *budgets)
+        for name, values in tables.items()
+    }
 
 
 def _start(x: np.ndarray, components: int, covariance: str, seed: int) -> dict[str, np.ndarray]:
