@@ -1,4 +1,4 @@
-"""The tables that come with the package: four simulated ones and four real ones through scikit-learn."""
+"""The tables that come with the package: four simulated ones, melodies, and four real ones through scikit-learn."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn import datasets as sklearn_datasets
 
 from ppl_models.datasets.kinds import infer_schema
+from ppl_models.datasets.melodies import melody_phrases, phrase_schema
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.table import conform, read
 from ppl_models.errors import InputError
@@ -30,6 +31,7 @@ CHECKSUMS = {
     "fast_food_customers.csv": "73e1a4ecd025be63457cbbdbd0b3dc935cdb3e618ef6288c730a0b6a324b23f4",
     "fast_food_customers_groups.csv": "0d3d37ccde35c365e86a7c8a2f4483482a5bcdafe39f85f3eb9f081a48c618f9",
     "five_groups.csv": "4f24c68cbe946364743f628fece0581bd7c19825568b62e341e9b91edcebe1f1",
+    "melodies.csv": "0924419a6bb42b6fb6a1638da280be4dcfc3b8d0ce3c85f22f794c944f640730",
     "wrodl.csv": "4f0307b023f56b380156ce1777572f8304c0e9a2e65b264fe55d19b3839190fb",
 }
 
@@ -69,8 +71,9 @@ def load(name: str) -> Table:
     """One of the bundled tables, by name.
 
     Args:
-        name: fast_food_spending, fast_food_customers, five_groups, wrodl, wine, iris, breast_cancer, digits (17 grey
-            levels) or digits_binary (a pixel is 1 where its grey level is above 7.5).
+        name: fast_food_spending, fast_food_customers, five_groups, wrodl, melodies (phrases of two bars, titles and
+            bars in the index), wine, iris, breast_cancer, digits (17 grey levels) or digits_binary (a pixel is 1 where
+            its grey level is above 7.5).
 
     Raises:
         InputError: there is no such table, or its file is not the one that was shipped.
@@ -132,6 +135,11 @@ def _wrodl() -> tuple[pd.DataFrame, Schema, str]:
     return frame, schema, "simulated by data/simulate.py from published marginal counts"
 
 
+def _melodies() -> tuple[pd.DataFrame, Schema, str]:
+    source = "traditional melodies, typed from the tunes named in data/README.md"
+    return melody_phrases(shipped("melodies.csv")), phrase_schema(), source
+
+
 def _measured(loader: Callable[..., object]) -> tuple[pd.DataFrame, Schema, str]:
     """A table of real measurements with a class, from scikit-learn."""
     bunch = loader(as_frame=True)
@@ -156,6 +164,7 @@ TABLES: dict[str, Callable[[], tuple[pd.DataFrame, Schema, str]]] = {
     "fast_food_customers": _fast_food_customers,
     "five_groups": _five_groups,
     "wrodl": _wrodl,
+    "melodies": _melodies,
     "wine": lambda: _measured(sklearn_datasets.load_wine),
     "iris": lambda: _measured(sklearn_datasets.load_iris),
     "breast_cancer": lambda: _measured(sklearn_datasets.load_breast_cancer),
