@@ -21,7 +21,7 @@ from jaxtyping import Int
 
 from ppl_models.datasets.idx import unpacked
 from ppl_models.datasets.melodies import nearest_shift, phrase_frame
-from ppl_models.datasets.notes import HOLD, LETTERS, OCTAVE, REST, STEPS_PER_BAR, pitch_name, require_range
+from ppl_models.datasets.notes import HOLD, LETTERS, LOWEST, OCTAVE, PITCHES, REST, STEPS_PER_BAR, require_range
 from ppl_models.datasets.splits import Split
 from ppl_models.errors import InputError
 
@@ -76,21 +76,14 @@ def _whole_numbers(held: dict[str, np.ndarray], name: str, path: str | Path) -> 
 
 def _soprano(voices: Int[np.ndarray, "steps voices"], where: str) -> list[str]:
     """The tokens of the first voice, without its pickup."""
-    line = voices[:, 0]
+    line, pickup = voices[:, 0], len(voices) % STEPS_PER_BAR
     counts = np.bincount(voices[voices >= 0] % OCTAVE, minlength=OCTAVE)
     white = [counts[np.roll(WHITE_KEYS, -up)].sum() for up in range(OCTAVE)]
-    shift = nearest_shift(line[line >= 0].tolist(), int(np.argmax(white)), where=where)
-    changed = np.append(True, line[1:] != line[:-1])
-    changed[len(line) % STEPS_PER_BAR] = True  # the note that the pickup holds into the first bar
-    tokens = [_token(int(pitch), bool(new), shift, where) for pitch, new in zip(line, changed, strict=True)]
-    return tokens[len(line) % STEPS_PER_BAR :]
-
-
-def _token(pitch: int, new: bool, shift: int, where: str) -> str:  # noqa: FBT001
-    """The token of a step."""
-    if pitch < 0:
-        return REST
-    if not new:
-        return HOLD
-    require_range(pitch + shift, where=where)
-    return pitch_name(pitch + shift)
+    sounding = line[line >= 0]
+    shift = nearest_shift(sounding.tolist(), int(np.argmax(white)), where=where)
+    for pitch in (sounding.min(), sounding.max()):
+        require_range(int(pitch) + shift, where=where)
+    begins = np.append(True, line[1:] != line[:-1])
+    begins[pickup] = True  # of a note that the pickup holds into the first bar
+    pitches = np.array([REST, *PITCHES])[np.where(line < 0, 0, line + shift - LOWEST + 1)]
+    return np.where(begins | (line < 0), pitches, HOLD)[pickup:].tolist()

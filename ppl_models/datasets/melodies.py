@@ -35,6 +35,7 @@ from ppl_models.datasets.notes import (
 )
 from ppl_models.datasets.schema import Column, Schema
 from ppl_models.datasets.splits import Split, split
+from ppl_models.datasets.table import refuse_cells
 from ppl_models.errors import InputError
 
 BARS = 2  # in a phrase
@@ -72,13 +73,14 @@ def melody_phrases(melodies: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in melodies]
     if missing:
         raise InputError(f"melodies: no column {missing[0]!r}; the columns are {', '.join(map(str, melodies))}")
+    for name in COLUMNS:
+        written = melodies[name].map(lambda cell: isinstance(cell, str))
+        refuse_cells(~written.astype(bool), melodies[name], f"melodies: column {name!r}", "text")
     twice = melodies["title"][melodies["title"].duplicated()]
     if len(twice):
         raise InputError(f"melodies: expected each title once, got {twice.iloc[0]!r} twice")
-    tunes = melodies[list(COLUMNS)].astype(object).itertuples(index=False)
-    return phrase_frame(
-        {tune.title: melody_tokens(tune.notes, tune.key, tune.metre, title=tune.title) for tune in tunes}
-    )
+    tunes = melodies[list(COLUMNS)].itertuples(index=False)
+    return phrase_frame({one.title: melody_tokens(one.notes, one.key, one.metre, title=one.title) for one in tunes})
 
 
 def melody_tokens(notes: str, key: str, metre: str, *, title: str = "melody") -> list[str]:
@@ -188,7 +190,7 @@ def _bars(notes: str, metre: str, title: str) -> tuple[list[list[int | str]], in
             f"{title}: expected a metre of {', '.join(METRES)}, whose bars fill {STEPS_PER_BAR} sixteenth steps, "
             f"got {metre!r}"
         )
-    if not isinstance(notes, str) or not notes.strip():
+    if not notes.strip():
         raise InputError(f"{title}: expected notes such as 'C4:4 | G4:8', got an empty melody")
     bars = [list(_steps(bar, f"{title}, bar {number}")) for number, bar in enumerate(notes.split("|"), 1)]
     full = METRES[metre]
@@ -217,7 +219,7 @@ def _steps(bar: str, where: str) -> Iterator[int | str]:
 
 def _shift(steps: Sequence[int | str], key: str, title: str) -> int:
     """By how many semitones a melody moves."""
-    tonic, _, mode = str(key).partition(" ")
+    tonic, _, mode = key.partition(" ")
     if mode not in MODES or tonic[:1] not in LETTERS or tonic[1:] not in ACCIDENTALS:
         raise InputError(f"{title}: expected a key such as 'Eb major' ({', '.join(MODES)}), got {key!r}")
     home = MODES[mode] - LETTERS[tonic[0]] - ACCIDENTALS[tonic[1:]]

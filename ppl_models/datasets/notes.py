@@ -7,6 +7,7 @@ units, https://doi.org/10.1121/1.1916017), and numbered as in MIDI, C4 = 60.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ppl_models.errors import InputError
 
@@ -86,10 +87,9 @@ def notes_of(tokens: Sequence[str], *, where: str = "melody") -> list[Note]:
     require_tokens(tokens, where=where)
     # Each stretch begins at a token that is no hold, and lasts to the next one.
     starts = [step for step, token in enumerate(tokens) if token != HOLD]
-    ends = [*starts[1:], len(tokens)]
     return [
         Note(start, end - start, pitch_number(tokens[start]))
-        for start, end in zip(starts, ends, strict=True)
+        for start, end in pairwise([*starts, len(tokens)])
         if tokens[start] != REST
     ]
 
