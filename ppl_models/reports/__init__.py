@@ -13,6 +13,7 @@ from ppl_models.reports.figures import (
     parameter_intervals,
 )
 from ppl_models.reports.galleries import category_shares, image_grid, latent_grid, sample_pairs
+from ppl_models.reports.melodies import melodies_section
 from ppl_models.reports.pairs import pairs_section
 from ppl_models.reports.profiles import profile_map, profile_section
 from ppl_models.reports.report import Report, write_index
@@ -44,6 +45,7 @@ __all__ = [
     "khat_histogram",
     "ladder_section",
     "latent_grid",
+    "melodies_section",
     "pairs_section",
     "parameter_intervals",
     "parameter_section",

@@ -72,7 +72,7 @@ class Table:
 
     def save(self, folder: Path) -> None:
         """Write tables/NAME.csv with every digit."""
-        self.frame.to_csv(_in(folder, "tables") / f"{self.name}.csv", index=self.indexed)
+        self.frame.to_csv(in_folder(folder, "tables") / f"{self.name}.csv", index=self.indexed)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Picture:
 
     def save(self, folder: Path) -> None:
         """Write figures/NAME.svg and figures/NAME.png."""
-        (_in(folder, "figures") / f"{self.name}.svg").write_text(self.drawing, encoding="utf-8")
-        (_in(folder, "figures") / f"{self.name}.png").write_bytes(self.pixels)
+        (in_folder(folder, "figures") / f"{self.name}.svg").write_text(self.drawing, encoding="utf-8")
+        (in_folder(folder, "figures") / f"{self.name}.png").write_bytes(self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Draws:
     def save(self, folder: Path) -> None:
         """Write draws/NAME.nc with the group posterior and a chain dimension, as ArviZ wants it."""
         chained = self.dataset if "chain" in self.dataset.dims else self.dataset.expand_dims("chain")
-        chained.to_netcdf(_in(folder, "draws") / f"{self.name}.nc", group="posterior", engine="h5netcdf")
+        chained.to_netcdf(in_folder(folder, "draws") / f"{self.name}.nc", group="posterior", engine="h5netcdf")
 
 
 def _told(name: object) -> str:
@@ -139,7 +139,8 @@ def _numeric(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _in(folder: Path, name: str) -> Path:
+def in_folder(folder: Path, name: str) -> Path:
+    """A folder within a folder, made if it is not there."""
     inner = folder / name
     inner.mkdir(exist_ok=True)
     return inner

@@ -25,9 +25,10 @@ from ppl_models.evaluation.versions import version_of, versions_of
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
+from ppl_models.reports.rolls import Rolls
 from ppl_models.reports.terms import column_meanings, used_terms
 
-SCRIPT = "report.js"
+SCRIPTS = ("report.js", "player.js")
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
 
 
@@ -53,7 +54,7 @@ class Report:
     summary: str = field(default="", kw_only=True)
     sure: str = field(default="", kw_only=True)
     seed: int = field(kw_only=True)
-    parts: list[Text | Table | Picture | Draws] = field(default_factory=list, init=False)
+    parts: list[Text | Table | Picture | Rolls | Draws] = field(default_factory=list, init=False)
     sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
     checked: list[str] = field(default_factory=list, init=False)
     doubts: list[str] = field(default_factory=list, init=False)
@@ -88,6 +89,11 @@ class Report:
         pixels = BytesIO()
         figure.savefig(pixels, format="png", dpi=150, metadata={"Software": None})
         self.parts.append(Picture(name, drawing, pixels.getvalue(), caption, alt, live))
+
+    def rolls(self, rolls: Rolls) -> None:
+        """Add piano rolls: on the page, where a click plays them, and in midi/NAME.mid."""
+        self._new("rolls", rolls.name)
+        self.parts.append(rolls)
 
     def draws(self, name: str, dataset: xr.Dataset) -> None:
         """Add posterior draws as draws/NAME.nc, which `arviz.from_netcdf` opens."""
@@ -194,7 +200,7 @@ def _render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = pages.loader.get_source(pages, SCRIPT)[0]
+    script = "\n".join(pages.loader.get_source(pages, name)[0] for name in SCRIPTS)
     allowed = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
     meanings = column_meanings()
     return pages.get_template(template).render(script=Markup(script), allowed=allowed, meanings=meanings, **values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.evaluation.differences import UNRELIABLE_DIFFERENCE
 from ppl_models.reports.parts import Draws, Picture, Table, Text
+from ppl_models.reports.rolls import Rolls
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ TERMS = (
 )
 
 
-def used_terms(parts: Iterable[Text | Table | Picture | Draws], *said: str) -> list[Term]:
+def used_terms(parts: Iterable[Text | Table | Picture | Rolls | Draws], *said: str) -> list[Term]:
     """The terms that a report uses, in the order of the list.
 
     Args:
@@ -151,9 +152,9 @@ def column_meanings() -> dict[str, str]:
     return {column: term.meaning for term in TERMS for column in term.columns}
 
 
-def _prose(part: Text | Table | Picture | Draws) -> str:
+def _prose(part: Text | Table | Picture | Rolls | Draws) -> str:
     if isinstance(part, Text):
         return f"{part.heading}\n{part.body}"
     if isinstance(part, Table):
         return f"{part.caption}\n{part.lead}"
-    return part.caption if isinstance(part, Picture) else ""
+    return part.caption if isinstance(part, (Picture, Rolls)) else ""
