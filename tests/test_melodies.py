@@ -1,6 +1,5 @@
 """Melodies add up, move and are cut as they sound, and come back from MIDI files as they went in."""
 
-import lzma
 import sys
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from ppl_models.datasets.notes import HOLD, PITCHES, REST, VOCABULARY, pitch_num
 from ppl_models.errors import InputError
 from ppl_models.reports import Report, melodies_section
 
-DATA = Path(__file__).parents[1] / "data"
 CHORALES = Path(__file__).parents[2] / "shared/data/music/jsb_chorales_satb_16th.npz"
 TABLE = ppl.load("melodies")
 MELODIES = shipped("melodies.csv")
@@ -43,7 +41,6 @@ OPENINGS = {
     "Auld Lang Syne": (0, 0, 0, 4, 2, 0, 2, 4, 0, 0, 4, 7, 9),
     "Korobeiniki": (7, 2, 3, 5, 3, 2, 0, 0, 3, 7, 5, 3, 2),
     "God Rest You Merry, Gentlemen": (0, 7, 7, 5, 3, 2, 0, -2),
-    "Old Hundredth": (0, -1, -3, -5, 0, 2, 4),
     "Drunken Sailor": (7, 7, 7, 7, 7, 7, 7, 0, 3, 7, 5),
     "Londonderry Air": (4, 2, 4, 9, 7, 4, 2, 0, -3),
 }
@@ -63,7 +60,7 @@ def test_every_bar_of_the_shipped_melodies_adds_up_to_its_metre():
 
 
 def test_every_melody_is_told_with_its_source_beside_the_file():
-    text = (DATA / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "data/README.md").read_text(encoding="utf-8")
     assert all(f"| {one.title} | {one.country} | {one.source} |" in text for one in MELODIES.itertuples())
     assert f"{len(TABLE.frame)} phrases" in text
 
@@ -261,10 +258,7 @@ FILES = {
     "lacks an array": ({"test_notes": np.zeros((4, 4))}, "expected whole numbers as 'test_notes', got float64 cells"),
     "shape": ({"test_notes": np.zeros((68, 3), int)}, r"expected test_notes \(steps, 4\) .* got shapes \(68, 3\)"),
     "lengths": ({"test_lengths": np.array([36, 33])}, "add up to the steps, got .* 69 steps"),
-    "range": (
-        {"test_notes": np.repeat([40, 90], [34, 34])[:, None].repeat(4, 1)},
-        r"some\.npz: test 1: expected a pitch from G3 to A5, got",
-    ),
+    "range": ({"test_notes": np.outer([40] * 34 + [90] * 34, [1] * 4)}, r"test 1: expected a pitch from G3 to A5, got"),
 }
 
 
@@ -276,7 +270,7 @@ def test_a_file_of_no_chorales_is_refused(changed, message, tmp_path):
 
 
 def test_what_is_no_npz_file_is_refused(tmp_path):
-    (tmp_path / "some.npz").write_bytes(lzma.compress(b"[[60, 72]]"))
+    (tmp_path / "some.npz").write_bytes(b"[[60, 72]]")
     with pytest.raises(InputError, match="could not be read as npz"):
         read_chorales(tmp_path / "some.npz")
 
