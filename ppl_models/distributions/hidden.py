@@ -12,7 +12,7 @@ whose guide holds q(x_m | x_o, z) as well, and the step is coordinate ascent's.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -47,8 +47,8 @@ class Hidden:
         covariance = torch.cholesky_inverse(root) * both
         pull = (linear[..., None, :] - self.values @ precision) * self.patterns[self.pattern]
         mean = (covariance[..., self.pattern, :, :] @ pull[..., None])[..., 0]
-        constant = (self.patterns.sum(-1).to(self.values) * LOG_2PI - log_det_of(root))[..., self.pattern]
-        return Conditional(mean, covariance, ((pull * mean).sum(-1) + constant) / 2)
+        log_volume = (self.patterns.sum(-1).to(self.values) * LOG_2PI - log_det_of(root))[..., self.pattern] / 2
+        return Conditional(mean, covariance, log_volume, (pull * mean).sum(-1) / 2 + log_volume)
 
     def evidence(self, expected: Float[Tensor, "*batch classes natural"]) -> Float[Tensor, "*batch incomplete classes"]:
         """What the integral over the missing cells adds to T(x)·e, nats."""
@@ -92,7 +92,7 @@ class Hidden:
         place[self.rows] = torch.arange(len(self.rows), device=rows.device)
         kept = (place[rows] >= 0).nonzero()[:, 0]
         mine = place[rows][kept]
-        return Hidden(kept, self.values[mine], self.patterns, self.pattern[mine])
+        return replace(self, rows=kept, values=self.values[mine], pattern=self.pattern[mine])
 
     def everyone(self, expected: Float[Tensor, "classes natural"], total: int) -> tuple[Tensor, Tensor]:
         """Location (classes, total, D) and covariance (classes, total, D, D) of the missing cells of all rows.
@@ -113,11 +113,13 @@ class Conditional:
     Attributes:
         mean: of each class and row.
         covariance: of each class and pattern.
+        log_volume: ½ log|2π covariance| of each class and row, nats.
         log_integral: log ∫ exp(T(x)·e) over the missing cells less T(x)·e with 0 for them, nats.
     """
 
     mean: Float[Tensor, "*batch classes incomplete columns"]
     covariance: Float[Tensor, "*batch classes patterns columns columns"]
+    log_volume: Float[Tensor, "*batch classes incomplete"]
     log_integral: Float[Tensor, "*batch classes incomplete"]
 
 
@@ -136,7 +138,8 @@ def joined(parts: Sequence[tuple[Hidden, int]]) -> Hidden:
     pattern = torch.cat([part.pattern + first for (part, _), first in zip(parts, before, strict=True)])
     patterns, place = torch.cat([part.patterns for part, _ in parts]).unique(dim=0, return_inverse=True)
     rows = torch.cat([part.rows + first for part, first in parts])
-    return Hidden(rows, torch.cat([part.values for part, _ in parts]), patterns, place[pattern])
+    values = torch.cat([part.values for part, _ in parts])
+    return replace(parts[0][0], rows=rows, values=values, patterns=patterns, pattern=place[pattern])
 
 
 def whiten(
