@@ -29,9 +29,13 @@ class ClassProduct(Exact):
         classes: the number of classes or components.
         labelled: whether the label, where known, tells the class.
         likelihoods: which likelihoods the columns have, and how their parameters are estimated.
+        story: the class of the model, where it is not that of ``mixture.py``.
+        answer: the class of its guide.
     """
 
     elbo = TraceEnum_ELBO
+    story: type[Model] = Model
+    answer: type[Guide] = Guide
 
     def __init__(
         self, schema: Schema, classes: int, *, labelled: bool, likelihoods: Likelihoods, weights: WeightsPrior
@@ -42,8 +46,8 @@ class ClassProduct(Exact):
         self.likelihoods = likelihoods
         row = ConjugateRow(schema, classes, likelihoods)
         self.cells = classes * sum(len(block.columns) * block.footprint for block in row)
-        self.model = Model(row, weights.over(classes, likelihoods.estimate), labelled=labelled)
-        self.guide = Guide(self.model)
+        self.model = self.story(row, weights.over(classes, likelihoods.estimate), labelled=labelled)
+        self.guide = self.answer(self.model)
         self.given = ", ".join(block.given for block in row if block.given)
 
     @property
