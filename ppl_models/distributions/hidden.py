@@ -48,19 +48,12 @@ class Hidden:
         pull = (linear[..., None, :] - self.values @ precision) * self.patterns[self.pattern]
         mean = (covariance[..., self.pattern, :, :] @ pull[..., None])[..., 0]
         log_volume = (self.patterns.sum(-1).to(self.values) * LOG_2PI - log_det_of(root))[..., self.pattern] / 2
-        return Conditional(mean, covariance, log_volume, (pull * mean).sum(-1) / 2 + log_volume)
-
-    def evidence(self, expected: Float[Tensor, "*batch classes natural"]) -> Float[Tensor, "*batch incomplete classes"]:
-        """What the integral over the missing cells adds to T(x)·e, nats."""
-        return self.conditional(expected).log_integral.mT
+        return Conditional((pull * mean).sum(-1) / 2 + log_volume, mean, covariance, log_volume)
 
     def completion(
-        self,
-        expected: Float[Tensor, "*batch classes natural"],
-        responsibilities: Float[Tensor, "*batch incomplete classes"],
+        self, given: "Conditional", weights: Float[Tensor, "*batch classes incomplete"]
     ) -> Float[Tensor, "*batch classes natural"]:
-        """What E[T(x)] adds to the sums of T(x) with 0 for the missing cells."""
-        given, weights = self.conditional(expected), responsibilities.mT
+        """What E[T(x)] adds to the sums of T(x) with 0 for the missing cells, each row counted by its weight."""
         first = (weights[..., None, :] @ given.mean)[..., 0, :]
         full = self.values + given.mean
         outer = (weights[..., None] * full).mT @ full - (weights[..., None] * self.values).mT @ self.values
@@ -107,20 +100,29 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class Conditional:
+class Given:
+    """What is not seen of some rows, given what is.
+
+    Attributes:
+        log_integral: log ∫ exp(T(x)·e) over what is not seen less T(x)·e with the values held for it, nats.
+    """
+
+    log_integral: Float[Tensor, "*batch classes incomplete"]
+
+
+@dataclass(frozen=True)
+class Conditional(Given):
     """Missing cells given the observed ones and the class: normal, with zeros where a cell is observed.
 
     Attributes:
         mean: of each class and row.
         covariance: of each class and pattern.
         log_volume: ½ log|2π covariance| of each class and row, nats.
-        log_integral: log ∫ exp(T(x)·e) over the missing cells less T(x)·e with 0 for them, nats.
     """
 
     mean: Float[Tensor, "*batch classes incomplete columns"]
     covariance: Float[Tensor, "*batch classes patterns columns columns"]
     log_volume: Float[Tensor, "*batch classes incomplete"]
-    log_integral: Float[Tensor, "*batch classes incomplete"]
 
 
 def hidden_cells(values: Float[Tensor, "rows columns"], observed: Bool[Tensor, "rows columns"]) -> Hidden | None:

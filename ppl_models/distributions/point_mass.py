@@ -99,7 +99,7 @@ class PointMass(Conjugate):
         statistics, base = self.statistics(values, observed), self.base_measure(values, observed)
         joint = statistics @ natural.mT + base[:, None]
         if (hidden := self.hidden(values, observed)) is not None:
-            joint[hidden.rows] += hidden.evidence(natural)
+            joint[hidden.rows] += hidden.conditional(natural).log_integral.mT
         if not self.block.of_probabilities:
             return joint
         never = (natural <= NEVER).to(natural)

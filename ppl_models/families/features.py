@@ -1,6 +1,6 @@
 """What the closed forms of the discrete half need of a batch: sufficient statistics, known classes, hidden cells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ppl_models.datasets import Dataset
 from ppl_models.datasets.dataset import UNKNOWN
 from ppl_models.distributions import ConjugateRow, Hidden, Weights
-from ppl_models.distributions.hidden import joined
+from ppl_models.distributions.hidden import Given, joined
 from ppl_models.families.starts import one_hot
 
 BY_ROW = ("statistics", "base", "labels", "told")
@@ -133,7 +133,7 @@ def expected_log_joint(
     everything = coefficients(row, weights, natural)
     joint, parts = features.statistics @ features.fold(everything).mT + features.base[:, None], _parts(row, everything)
     for index, hidden in features.hidden.items():
-        joint = joint.index_add(-2, hidden.rows, hidden.evidence(parts[index]))
+        joint = joint.index_add(-2, hidden.rows, hidden.conditional(parts[index]).log_integral.mT)
     return joint
 
 
@@ -158,8 +158,9 @@ def sweep(
     (runs, classes, _), parts = coefficients.shape, _parts(row, coefficients)
     each = features.fold(coefficients).transpose(0, 1).flatten(0, 1)
     joint = (each @ features.statistics.mT).view(classes, runs, -1)
+    given = _given(features, parts)
     for index, hidden in features.hidden.items():
-        joint.index_add_(-1, hidden.rows, hidden.evidence(parts[index]).permute(2, 0, 1))
+        joint.index_add_(-1, hidden.rows, given[index].log_integral.transpose(0, 1))
     if (excluded := features.excluded) is not None:
         joint.masked_fill_(excluded[:, None], -torch.inf)
     highest = joint.amax(0)
@@ -167,8 +168,7 @@ def sweep(
     local = ((highest + total.log()) * features.weights).sum(-1)
     weighted = joint.mul_(features.weights / total)
     found = features.unfold((weighted.flatten(0, 1) @ features.statistics).view(classes, runs, -1).transpose(0, 1))
-    found = _completed(row, features, found.to(coefficients), coefficients, weighted.permute(1, 2, 0))
-    return local.to(coefficients), found
+    return local.to(coefficients), _completed(row, features, found.to(coefficients), given, weighted.transpose(0, 1))
 
 
 def sums(
@@ -182,23 +182,29 @@ def sums(
     total = features.unfold(weighted.mT @ features.statistics)
     if natural is None or not features.hidden:
         return total
-    return _completed(row, features, total, row.expected(natural[..., :-1]), weighted)
+    given = _given(features, _parts(row, row.expected(natural[..., :-1])))
+    return _completed(row, features, total, given, weighted.mT)
 
 
 def _completed(
     row: ConjugateRow,
     features: Features,
     total: Tensor,
-    expected: Tensor,
-    weighted: Float[Tensor, "*runs rows classes"],
+    given: Mapping[int, Given],
+    weighted: Float[Tensor, "*runs classes rows"],
 ) -> Float[Tensor, "*runs classes natural"]:
-    """Sums of the statistics with what the missing cells add to them, by the coefficients of the statistics."""
+    """Sums of the statistics with what the missing cells add to them."""
     if not features.hidden:
         return total
-    sums, parts = list(_parts(row, total)), _parts(row, expected)
+    sums = list(_parts(row, total))
     for index, hidden in features.hidden.items():
-        sums[index] = sums[index] + hidden.completion(parts[index], weighted[..., hidden.rows, :])
+        sums[index] = sums[index] + hidden.completion(given[index], weighted[..., hidden.rows])
     return torch.cat(sums, -1)
+
+
+def _given(features: Features, parts: Sequence[Tensor]) -> dict[int, Given]:
+    """The hidden cells of each block given the others, by its coefficients of the statistics."""
+    return {index: hidden.conditional(parts[index]) for index, hidden in features.hidden.items()}
 
 
 def _parts(row: ConjugateRow, numbers: Float[Tensor, "*batch natural"]) -> tuple[Tensor, ...]:

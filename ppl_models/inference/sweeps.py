@@ -141,9 +141,11 @@ class Rows:
     def blocks(self, width: int) -> Iterator[Features]:
         """The rows of open class, so many at a time; all at once where some have hidden cells, which share patterns."""
         for part in self._parts():
-            size = len(part) if part.hidden else max(CELLS_AT_ONCE // width, 1)
-            for first in range(0, len(part), max(size, 1)):
-                yield part[first : first + size]
+            size = max(CELLS_AT_ONCE // width, 1)
+            if part.hidden or len(part) <= size:
+                yield from [part] if len(part) else []
+            else:
+                yield from (part[first : first + size] for first in range(0, len(part), size))
 
     def _parts(self) -> Iterator[Features]:
         return self.open.parts() if isinstance(self.open, Recalled) else iter([self.open])
