@@ -154,6 +154,8 @@ def _continuous(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]
     loc, scale = block.pick(family.preparation.loc), block.pick(family.preparation.scale) / block.unit
     dims = ("component", "continuous_column")
     found = {"loc": (dims, theta["loc"] * scale + loc)}
+    if "freedom" in theta:
+        found["freedom"] = (dims[:1], theta["freedom"].expand(theta["loc"].shape[:-1]))
     if theta["precision"].dim() == theta["loc"].dim():
         return found | {"scale": (dims, theta["precision"].rsqrt().expand_as(theta["loc"]) * scale)}
     covariance = torch.linalg.inv(theta["precision"]).expand(*theta["loc"].shape, -1)
