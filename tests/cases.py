@@ -21,6 +21,7 @@ from ppl_models.families import (
     Mixture,
     NaiveBayes,
     SemiSupervisedVAE,
+    StudentMixture,
 )
 from ppl_models.inference import Fit, Gradient, NaturalGradient, fit
 from ppl_models.nn import Convolutional, Dense
@@ -68,6 +69,10 @@ def mixture(components: int = 3, **options) -> Callable[[Schema], Family]:
     return lambda schema: Mixture(schema, components=components, **options)
 
 
+def student(components: int = 2, **options) -> Callable[[Schema], Family]:
+    return lambda schema: StudentMixture(schema, components=components, **options)
+
+
 def vae(latent: int = 2, family: type[Family] = VAE, **options) -> Callable[[Schema], Family]:
     options = {"network": Dense((16,)), "dtype": torch.float64, **options}
     return lambda schema: family(schema, latent=latent, **options)
@@ -94,6 +99,12 @@ CASES = {
     "Gaussian mixture, full, cells missing": Case("iris", gaussian(covariance="full"), missing=0.2),
     "Gaussian mixture, tied, cells missing": Case("iris", gaussian(covariance="tied"), missing=0.2),
     "Gaussian mixture, EEV, mode": Case("iris", gaussian(covariance="EEV", estimate="map"), determined=True),
+    "Student mixture, full, cells missing, mode": Case(
+        "iris", student(covariance="full"), missing=0.2, determined=True
+    ),
+    "Student mixture, tied freedom, maximum likelihood": Case(
+        "wine", student(tied_freedom=True, estimate="maximum-likelihood"), missing=0.1, determined=True
+    ),
     "VAE of mixed columns": Case("fast_food_customers", vae(), QUICK),
     "VAE of bits": Case("digits_binary", vae(3), QUICK),
     "VAE, full covariance": Case("fast_food_customers", vae(guide="full"), QUICK),

@@ -11,6 +11,7 @@ from ppl_models.distributions.latent_priors import LatentPrior, NormalPrior, Vam
 from ppl_models.distributions.positive_definite import VectorToPositiveDefinite
 from ppl_models.distributions.row import ConjugateRow, CountModel, Estimate, Likelihoods, assemble
 from ppl_models.distributions.seeding import seeded
+from ppl_models.distributions.student import StudentTails
 from ppl_models.distributions.weights import Weights, WeightsPrior
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LatentPrior",
     "Likelihoods",
     "NormalPrior",
+    "StudentTails",
     "VampPrior",
     "VectorToPositiveDefinite",
     "Weights",

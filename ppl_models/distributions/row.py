@@ -21,6 +21,7 @@ from ppl_models.distributions.normal import NormalGamma
 from ppl_models.distributions.point_mass import PointMass
 from ppl_models.distributions.structured_normal import StructuredNormal
 from ppl_models.distributions.structures import resolve
+from ppl_models.distributions.student import StudentT, StudentTails
 from ppl_models.errors import InputError
 
 CountModel = Literal["poisson", "negative-binomial", "multinomial"]
@@ -40,6 +41,7 @@ class Likelihoods:
         smoothing: the concentration of a category's prior, which is added to its count.
         estimate: the whole posterior, its mode, or the maximum of the likelihood; None for the whole posterior where
             the covariance has a conjugate prior, and for the mode elsewhere.
+        tails: of the continuous columns where they are Student's t; None where they are normal.
 
     Raises:
         InputError: a name that does not exist, or a posterior asked for where there is no conjugate one.
@@ -49,15 +51,21 @@ class Likelihoods:
     counts: CountModel = "poisson"
     smoothing: float = 1.0
     estimate: Estimate | None = None
+    tails: StudentTails | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariance", resolve(self.covariance))
-        conjugate = self.covariance in {**DIAGONAL, **FULL}
+        conjugate = self.covariance in {**DIAGONAL, **FULL} and self.tails is None
         if self.estimate is None:
             object.__setattr__(self, "estimate", "bayes" if conjugate else "map")
         for name, value, known in (("counts", self.counts, CountModel), ("estimate", self.estimate, Estimate)):
             if value not in get_args(known):
                 raise InputError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
+        if self.tails is not None and (self.covariance not in ("VVI", "VVV") or self.estimate == "bayes"):
+            raise InputError(
+                "Student's t: expected covariance 'full' or 'diagonal' and estimate 'map' or 'maximum-likelihood', "
+                f"got {self.covariance!r} and {self.estimate!r}"
+            )
         if self.estimate == "bayes" and not conjugate:
             raise InputError(
                 f"covariance {self.covariance!r}: has no conjugate prior, so expected estimate 'map' or "
@@ -80,7 +88,7 @@ class ConjugateRow(nn.Module):
         super().__init__()
         blocks = _blocks(schema, classes, likelihoods)
         if likelihoods.estimate != "bayes":
-            blocks = [PointMass(block, flat=likelihoods.estimate == "maximum-likelihood") for block in blocks]
+            blocks = [_at_a_point(block, likelihoods) for block in blocks]
         self.blocks = nn.ModuleList(blocks)
         self.sizes = [block.prior.numel() for block in self.blocks]
 
@@ -216,6 +224,14 @@ def _blocks(schema: Schema, classes: int, likelihoods: Likelihoods) -> list[Conj
         for size, columns in by_cardinality(schema, "binary", "categorical").items()
     ]
     return blocks
+
+
+def _at_a_point(block: Conjugate, likelihoods: Likelihoods) -> PointMass:
+    """A block with a point mass on its parameters, of Student's t where the continuous columns are."""
+    flat = likelihoods.estimate == "maximum-likelihood"
+    if likelihoods.tails is not None and isinstance(block, NormalGamma | NormalWishart):
+        return StudentT(block, flat=flat, tails=likelihoods.tails)
+    return PointMass(block, flat=flat)
 
 
 def _normal(columns: tuple[int, ...], classes: int, covariance: str) -> Conjugate:

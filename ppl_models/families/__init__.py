@@ -12,6 +12,7 @@ from ppl_models.families.labelled_vae import LabelledVAE
 from ppl_models.families.naive_bayes import NaiveBayes
 from ppl_models.families.semi_supervised_vae import SemiSupervisedVAE
 from ppl_models.families.starts import one_hot
+from ppl_models.families.student_mixture import StudentMixture
 from ppl_models.families.vae import VAE
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Mixture",
     "NaiveBayes",
     "SemiSupervisedVAE",
+    "StudentMixture",
     "Weighed",
     "one_hot",
     "sums",

@@ -49,7 +49,7 @@ class Mixture(ClassProduct):
         weights: WeightsPrior = EVEN,
     ) -> None:
         likelihoods = Likelihoods(covariance, counts, smoothing, estimate)
-        super().__init__(schema, _positive(components), labelled=False, likelihoods=likelihoods, weights=weights)
+        super().__init__(schema, positive(components), labelled=False, likelihoods=likelihoods, weights=weights)
 
 
 class GaussianMixture(Mixture):
@@ -76,17 +76,34 @@ class GaussianMixture(Mixture):
         estimate: Estimate | None = None,
         weights: WeightsPrior = EVEN,
     ) -> None:
-        discrete = [column for column in schema.columns if not column.continuous]
-        if discrete:
-            raise InputError(
-                f"GaussianMixture: expected real or positive columns, column {discrete[0].name!r} is "
-                f"{discrete[0].kind}; Mixture takes any kind"
-            )
+        require_continuous(schema, "GaussianMixture")
         super().__init__(schema, components=components, covariance=covariance, estimate=estimate, weights=weights)
 
 
-def _positive(components: int) -> int:
-    """The number of components, checked."""
+def require_continuous(schema: Schema, what: str) -> None:
+    """Refuse columns that are neither real nor positive.
+
+    Args:
+        schema: what the columns are.
+        what: the family that is for no others.
+
+    Raises:
+        InputError: there is one.
+    """
+    discrete = [column for column in schema.columns if not column.continuous]
+    if discrete:
+        raise InputError(
+            f"{what}: expected real or positive columns, column {discrete[0].name!r} is {discrete[0].kind}; Mixture "
+            "takes any kind"
+        )
+
+
+def positive(components: int) -> int:
+    """The number of components, checked.
+
+    Raises:
+        InputError: it is no whole number from 1.
+    """
     if components < 1 or components != int(components):
         raise InputError(f"components: expected a whole number from 1, got {components}")
     return components
