@@ -23,9 +23,10 @@ from dataclasses import dataclass
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from pyro import poutine
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ppl_models.distributions.conjugate import TINY, side_by_side, weighted_members
 from ppl_models.distributions.hidden import Hidden, log_det_of, root_of
@@ -82,10 +83,23 @@ class StudentT(PointMass):
         self.whole = isinstance(block, NormalWishart)  # matrices, and their one count of each class
         self.counts = 1 if self.whole else len(block.columns)
         self.footprint = 4 * block.footprint
-        self.prior = torch.cat([self.prior, self.prior.new_zeros(self.counts + 2)])
+        self.prior = pad(self.prior, (0, self.counts + 2))
 
     def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
-        """Nothing: the priors are for standardised columns."""
+        """Nothing; the family tells the unit of the prior (``take_unit``)."""
+
+    def take_unit(self, unit: Float[Tensor, " columns"]) -> None:
+        """Let the prior's scale matrix be K^(−2/D) · diag(unit²), as it is for unit 1 by default.
+
+        Args:
+            unit: a deviation of each column, in prepared units, that far rows do not stretch.
+        """
+        variance, prior = self.block.classes ** (-2 / len(self.columns)) * unit.square(), self.block.prior.clone()
+        scatter = variance.diag().flatten() if self.whole else variance
+        prior[-len(scatter) :] = scatter
+        self.block.prior = prior
+        if not self.flat:
+            self.prior = pad(prior, (0, self.counts + 2))
 
     def check_unpriced(self, sums: Tensor, *, rows: int) -> None:
         """What the normal block refuses."""

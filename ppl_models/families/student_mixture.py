@@ -19,9 +19,12 @@ The guide is a point mass on the parameters, their mode or the maximum of the li
 so log p(x), the component summed out, is exact under the guide. A row's missing cells are integrated out, since the
 part of a multivariate t is one. The t is a normal of a width that is not seen, x | u ~ Normal(loc, (u · precision)⁻¹)
 with u ~ Gamma(freedom / 2, freedom / 2), and the natural-gradient step at a point mass is EM's with u and z summed out
-(``distributions/student.py``): a row far out has a small E[u], and counts by it. Restarts are those of every mixture,
-64 starts and 8 runs side by side. As the degrees of freedom rise it becomes the Gaussian mixture at a point estimate;
-they lie from 0.5 to 1,000.
+(``distributions/student.py``): a row far out has a small E[u], and counts by it. As the degrees of freedom rise it
+becomes the Gaussian mixture at a point estimate; they lie from 0.5 to 1,000.
+
+The prior of the scale matrices has the columns' interquartile ranges for its unit, since far rows stretch standard
+deviations as far as they please. Restarts are those of every mixture, 64 starts and 8 runs side by side, but that
+centres are chosen with far cells drawn in.
 
 Limits: a point estimate says nothing of how sure its parameters are (``bootstrap_draws`` does); without priors the
 likelihood has no bound, as a normal mixture's has none; rows say little of degrees of freedom beyond 30 or so; a
@@ -32,16 +35,24 @@ https://doi.org/10.1016/j.neunet.2006.06.009, have a posterior of the parameters
 Juárez and Steel (2010), https://doi.org/10.1198/jbes.2009.07145, for the prior of the degrees of freedom.
 """
 
-import pyro
+from dataclasses import replace
 
-from ppl_models.datasets import Dataset, Schema
+import pyro
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ppl_models.datasets import Dataset, Schema, some_of
 from ppl_models.distributions import Estimate, Likelihoods, StudentTails, WeightsPrior
 from ppl_models.families.class_product import ClassProduct
+from ppl_models.families.family import LEARNT
 from ppl_models.families.gaussian_mixture import EVEN, positive, require_continuous
 from ppl_models.families.mixture import Guide as MixtureGuide
 from ppl_models.families.mixture import Model as MixtureModel
 from ppl_models.families.mixture import classify
 from ppl_models.families.plates import weighted_rows
+
+NORMAL_RANGE = 1.349  # interquartile range of a standard normal
 
 
 class Model(MixtureModel):
@@ -107,3 +118,30 @@ class StudentMixture(ClassProduct):
         require_continuous(schema, "StudentMixture")
         likelihoods = Likelihoods(covariance, estimate=estimate, tails=StudentTails(freedom, tied_freedom))
         super().__init__(schema, positive(components), labelled=False, likelihoods=likelihoods, weights=weights)
+
+    def learn(self, rows: Dataset) -> None:
+        """Give the prior its unit."""
+        few = some_of(rows, LEARNT, seed=0)
+        for block in self.row:
+            block.take_unit(block.pick(_deviations(_quartiles(few))))
+
+    def start(self, train: Dataset, *, restarts: int, seed: int) -> Float[Tensor, "restarts rows classes"]:
+        """Responsibilities to start from, far cells drawn in: centres would else be taken from the outliers."""
+        quartiles = _quartiles(train)
+        near = ((train.values - quartiles[1]) / _deviations(quartiles)).asinh()
+        return super().start(replace(train, values=near.where(train.observed, 0.0)), restarts=restarts, seed=seed)
+
+
+def _quartiles(rows: Dataset) -> Float[Tensor, "3 columns"]:
+    """The quartiles of each column's observed cells, prepared units; a row of weight 2 is two rows."""
+    order = rows.values.argsort(0)
+    counts = (rows.weights[:, None] * rows.observed).take_along_dim(order, 0).cumsum(0)
+    wanted = counts.new_tensor([0.25, 0.5, 0.75])[:, None] * counts[-1]
+    places = (counts < wanted[:, None]).sum(1).clamp(max=len(rows) - 1)
+    return rows.values.take_along_dim(order, 0).take_along_dim(places, 0)
+
+
+def _deviations(quartiles: Float[Tensor, "3 columns"]) -> Float[Tensor, " columns"]:
+    """The standard deviations of normals of these quartiles; or 1, that of all rows, if it is less or they are one."""
+    found = (quartiles[2] - quartiles[0]) / NORMAL_RANGE
+    return torch.where(found > 0, found, 1.0).clamp(max=1.0)
