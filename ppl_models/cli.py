@@ -30,7 +30,7 @@ Kind = Annotated[
 ]
 Drop = Annotated[list[str] | None, typer.Option(help="Column to leave out. May be repeated.")]
 SchemaFile = Annotated[
-    Path | None, typer.Option("--schema", help="YAML: label, drop, columns (kind, categories), image_shape.")
+    Path | None, typer.Option("--schema", help="YAML: label, drop, columns (kind, categories), image_shape, sequence.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Draws = Annotated[int, typer.Option(min=1, help="Draws behind a bound, where there is no closed form.")]

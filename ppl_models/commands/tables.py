@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 import yaml
 
-from ppl_models.datasets import Query, Schema, Stream, infer_schema, stream
+from ppl_models.datasets import Query, Schema, Stream, infer_schema, sequence_schema, stream
 from ppl_models.datasets.schema import KINDS
 from ppl_models.datasets.sources import Source, read_blocks
 from ppl_models.datasets.streams import BATCH, first_rows
@@ -16,7 +16,7 @@ from ppl_models.datasets.table import readable
 from ppl_models.errors import InputError
 
 DATABASES = (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
-TOLD = {"label": str, "drop": list, "columns": dict, "image_shape": list}
+TOLD = {"label": str, "drop": list, "columns": dict, "image_shape": list, "sequence": bool, "vocabulary": list}
 SHOWN = 8  # categories
 
 
@@ -28,8 +28,8 @@ class Columns:
         label: the column of the classes.
         kinds: ``column=kind`` each.
         drop: columns to leave out.
-        file: a YAML file that says the same, and categories: label, drop, columns and image_shape. What the others
-            say goes before it.
+        file: a YAML file that says the same, and categories: label, drop, columns, image_shape, or sequence and its
+            vocabulary. What the others say goes before it.
     """
 
     label: str | None = None
@@ -110,6 +110,10 @@ def told_schema(frame: pd.DataFrame, columns: Columns) -> Schema:
         raise InputError(f"drop: no column {unknown!r}; the columns are {', '.join(map(str, frame.columns))}")
     shape, label = told.get("image_shape"), columns.label or told.get("label")
     rest = frame.drop(columns=drop)
+    if told.get("sequence"):
+        if kinds or categories or shape:
+            raise InputError("sequence: expected columns that are all steps, got kinds, categories or an image_shape")
+        return sequence_schema(rest, vocabulary=told.get("vocabulary"), label=label)
     return infer_schema(rest, label=label, kinds=kinds, categories=categories, image_shape=shape and tuple(shape))
 
 

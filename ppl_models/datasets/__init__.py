@@ -11,6 +11,7 @@ from ppl_models.datasets.midi import midi_bytes, read_midi, write_midi
 from ppl_models.datasets.notes import Note, notes_of, pitch_name, tokens_of
 from ppl_models.datasets.preparation import Preparation, Prepared, prepare, prepare_split
 from ppl_models.datasets.schema import Column, Schema
+from ppl_models.datasets.sequences import sequence_schema, sequence_table
 from ppl_models.datasets.shares import prepared_share, share_of
 from ppl_models.datasets.sources import Query
 from ppl_models.datasets.splits import Split, split
@@ -50,6 +51,8 @@ __all__ = [
     "read_midi",
     "read_packed_bits",
     "read_word_vectors",
+    "sequence_schema",
+    "sequence_table",
     "share_of",
     "some_of",
     "split",

@@ -51,18 +51,19 @@ class Moments:
         self.count, self.mean, self.variance = self.count + count, mean, variance
         self.largest = max(self.largest, float(cells.abs().max()))
 
-    def unit(self, rows: float, *, image: bool) -> tuple[float, float]:
+    def unit(self, rows: float, *, image: bool, sequence: bool = False) -> tuple[float, float]:
         """What to subtract and what to divide by.
 
         Args:
             rows: what all rows weigh together.
             image: whether the column is a pixel, which may be constant.
+            sequence: whether it is a step of a sequence, which no row may have.
 
         Raises:
             InputError: no cell, squares that are not finite, or a continuous column that is constant.
         """
         column = self.column
-        if not self.count:
+        if not self.count and not sequence:
             raise InputError(f"column {column.name!r}: expected values, every training cell is missing")
         if self.counted:
             return 0.0, 1.0

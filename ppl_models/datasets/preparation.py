@@ -141,8 +141,8 @@ def prepare(
             moments.add(frame[moments.column.name], counts)
     if rows < 2 and (counts is None or (counts > 0).sum() < 2):
         raise InputError(f"table: expected two or more training rows, got {rows:g}")
-    image = schema.image_shape is not None
-    units = torch.tensor([moments.unit(rows, image=image) for moments in found], dtype=torch.float64)
+    block = {"image": schema.image_shape is not None, "sequence": schema.sequence}
+    units = torch.tensor([moments.unit(rows, **block) for moments in found], dtype=torch.float64)
     return Preparation(schema, units[:, 0], units[:, 1])
 
 

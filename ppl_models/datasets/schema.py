@@ -73,11 +73,14 @@ class Schema:
         columns: the modelled columns; the label is not among them.
         label: a categorical column, the class of a row, or None.
         image_shape: (height, width) if the columns are the pixels of an image, row by row.
+        sequence: whether the columns are the steps of a sequence in order, categorical columns that share their
+            categories. Missing cells at a row's end are steps that it does not have, others are holes.
     """
 
     columns: tuple[Column, ...]
     label: Column | None = None
     image_shape: tuple[int, int] | None = None
+    sequence: bool = False
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns] + ([self.label.name] if self.label else [])
@@ -93,6 +96,35 @@ class Schema:
                 f"image_shape {self.image_shape} needs {int(np.prod(self.image_shape))} columns, "
                 f"the schema has {len(self.columns)}"
             )
+        if self.sequence:
+            self._refuse_steps()
+
+    def _refuse_steps(self) -> None:
+        """Refuse columns that are no steps of one sequence."""
+        first = self.columns[0]
+        if self.image_shape:
+            raise InputError(f"sequence: expected steps in a line, got image_shape {self.image_shape}")
+        for column in self.columns:
+            if column.kind != "categorical":
+                raise InputError(
+                    f"sequence: expected categorical columns alone, {column.name!r} is {column.kind}; drop it or make "
+                    "it the label"
+                )
+            if column.categories != first.categories:
+                raise InputError(
+                    f"sequence: expected one vocabulary, the {len(first.categories)} categories of {first.name!r}, got "
+                    f"others in {column.name!r}, {_first_other(column, first)!r} for one"
+                )
+
+    @property
+    def length(self) -> int:
+        """How many steps a sequence has at most; 0 where the columns are none."""
+        return len(self.columns) if self.sequence else 0
+
+    @property
+    def vocabulary(self) -> tuple[object, ...]:
+        """The tokens that every step of a sequence is one of; none where the columns are no sequence."""
+        return self.columns[0].categories if self.sequence else ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,6 +187,12 @@ class Schema:
         return replace(
             self, columns=tuple(_overridden(column, kinds.get(column.name, column)) for column in self.columns)
         )
+
+
+def _first_other(column: Column, first: Column) -> object:
+    """The first category that only one of two columns has, or that stands elsewhere in the other."""
+    apart = set(column.categories) ^ set(first.categories)
+    return next((one for one in (*column.categories, *first.categories) if one in apart), column.categories[0])
 
 
 def _overridden(column: Column, change: Kind | Column) -> Column:

@@ -297,4 +297,5 @@ def _facts(schema: Schema) -> dict[str, str]:
     for column in schema.columns:
         facts[f"column {column.name!r} to be"] = " ".join([column.kind, *map(repr, column.categories)])
     label = schema.label and " ".join([repr(schema.label.name), "of", *map(repr, schema.label.categories)])
-    return facts | {"the label": label or "none", "image_shape": str(schema.image_shape)}
+    whole = {"image_shape": str(schema.image_shape), "sequence": str(schema.sequence)}
+    return facts | {"the label": label or "none"} | whole
