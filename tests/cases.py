@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ppl_models.datasets import Column, Dataset, Schema, Table, load, prepare
+from ppl_models.datasets import Column, Dataset, Schema, Table, load, prepare, sequence_table
 from ppl_models.distributions import DecoderLikelihoods, LatentPrior, WeightsPrior
 from ppl_models.families import (
     VAE,
@@ -21,14 +21,16 @@ from ppl_models.families import (
     Mixture,
     NaiveBayes,
     SemiSupervisedVAE,
+    SequenceVAE,
     StudentMixture,
 )
 from ppl_models.inference import Fit, Gradient, NaturalGradient, fit
 from ppl_models.nn import Convolutional, Dense
+from ppl_models.recurrent import Recurrent
 
 QUICK = Gradient(steps=60, check_every=20, batch_size=64)
 CONJUGATE = NaturalGradient(restarts=3, starts=9)
-BASKETS = "baskets"
+BASKETS, TUNES = "baskets", "tunes"
 PRICED = {"test_pyros_own_svi_reaches_the_elbo_that_fit_reports": "its price is no part of the ELBO that Pyro climbs"}
 ONE_BY_ONE = "Pyro draws its sites one after another"
 APART = {
@@ -43,7 +45,7 @@ class Case:
     """A family on a table, and how the laws fit it.
 
     Attributes:
-        table: a bundled table, or ``BASKETS``.
+        table: a bundled table, ``BASKETS`` or ``TUNES``.
         make: the family of a schema.
         method: how it is fitted.
         rows: how many of the table's rows.
@@ -76,6 +78,10 @@ def student(components: int = 2, **options) -> Callable[[Schema], Family]:
 def vae(latent: int = 2, family: type[Family] = VAE, **options) -> Callable[[Schema], Family]:
     options = {"network": Dense((16,)), "dtype": torch.float64, **options}
     return lambda schema: family(schema, latent=latent, **options)
+
+
+def sequences(network: Recurrent, **options) -> Callable[[Schema], Family]:
+    return vae(family=SequenceVAE, network=network, **options)
 
 
 CASES = {
@@ -133,6 +139,10 @@ CASES = {
         "fast_food_customers", vae(family=HierarchicalVAE, top=1, layer=Dense((8,))), QUICK, exempt=APART
     ),
     "hierarchical, full covariance": Case("iris", vae(family=HierarchicalVAE, guide="full"), QUICK, exempt=APART),
+    "sequences, flat": Case(TUNES, sequences(Recurrent(hidden=12, embedding=4)), QUICK),
+    "sequences, hierarchical": Case(
+        TUNES, sequences(Recurrent(hidden=8, embedding=4, bar=3), guide="full", prior=LatentPrior("mixture", 2)), QUICK
+    ),
     "autoencoder of mixed columns": Case("fast_food_customers", vae(family=Autoencoder), QUICK),
     "contractive autoencoder": Case("fast_food_customers", vae(family=ContractiveAutoencoder), QUICK, exempt=PRICED),
     "contractive autoencoder, deep": Case(
@@ -142,10 +152,20 @@ CASES = {
 
 
 def table_of(name: str) -> Table:
-    """A bundled table, or simulated baskets of goods: two groups that share out their totals in two ways."""
+    """A bundled table, or a simulated one.
+
+    Baskets of goods are of two groups that share out their totals in two ways; tunes go up or down, most by a step at a
+    time, and some end early.
+    """
+    random = np.random.default_rng(0)
+    if name == TUNES:
+        moves = random.choice([0, 1, 2], p=[0.2, 0.6, 0.2], size=(200, 7)) * random.choice([-1, 1], size=(200, 1))
+        notes = random.integers(0, 5, size=(200, 1)) + np.pad(moves.cumsum(1), ((0, 0), (1, 0)))
+        tunes = [["do", "re", "mi", "fa", "so"][note % 5] for note in notes.flat]
+        rows = [tunes[8 * row : 8 * row + (8 if row % 3 else 5)] for row in range(200)]
+        return sequence_table(rows, pad=True, name=name, source="simulated here")
     if name != BASKETS:
         return load(name)
-    random = np.random.default_rng(0)
     shares = np.repeat([[0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]], 90, axis=0)
     goods = pd.DataFrame(random.multinomial(random.poisson(9, 180), shares), columns=["bread", "milk", "tea", "salt"])
     return Table(name, goods, Schema(tuple(Column(good, "count") for good in goods)), "simulated here")

@@ -14,6 +14,7 @@ FLOORS = {
     "evaluation": 0,
     "distributions": 1,
     "nn": 1,
+    "recurrent": 1,
     "families": 2,
     "inference": 3,
     "reports": 4,

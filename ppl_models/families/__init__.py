@@ -11,6 +11,7 @@ from ppl_models.families.hierarchical_vae import HierarchicalVAE
 from ppl_models.families.labelled_vae import LabelledVAE
 from ppl_models.families.naive_bayes import NaiveBayes
 from ppl_models.families.semi_supervised_vae import SemiSupervisedVAE
+from ppl_models.families.sequence_vae import SequenceVAE
 from ppl_models.families.starts import one_hot
 from ppl_models.families.student_mixture import StudentMixture
 from ppl_models.families.vae import VAE
@@ -33,6 +34,7 @@ __all__ = [
     "Mixture",
     "NaiveBayes",
     "SemiSupervisedVAE",
+    "SequenceVAE",
     "StudentMixture",
     "Weighed",
     "one_hot",

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 
@@ -70,9 +70,21 @@ class Model(nn.Module):
         for head, size, part in zip(self.heads, self.sizes, shift.split(self.sizes, -1), strict=True):
             yield head, head(hidden, part) if size else head(hidden)
 
+    def given(
+        self, batch: Dataset, z: Float[Tensor, "*draws rows latent"], shift: Tensor | None = None
+    ) -> Iterator[tuple[nn.Module, dist.Distribution]]:
+        """The same for the rows of a batch; cells that hang on other cells of their row, as tokens do, look at them."""
+        return self.likelihoods(z, shift)
+
     def sample_cells(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch columns"]:
         """A draw of the columns given z, prepared units."""
         return assemble({head.columns: cells.sample().double() for head, cells in self.likelihoods(z)})
+
+    def fill(
+        self, z: Float[Tensor, "points latent"], batch: Dataset, rows: Int[Tensor, " points"]
+    ) -> Float[Tensor, "points columns"]:
+        """A draw of the columns given z for these rows of a batch; cells on their own do not ask the observed ones."""
+        return self.sample_cells(z)
 
     def log_likelihood(
         self, batch: Dataset, z: Float[Tensor, "*draws rows latent"], shift: Tensor | None = None
@@ -81,7 +93,7 @@ class Model(nn.Module):
         seen = None if batch.complete else batch.observed
         first, *others = (
             _kept(cells.log_prob(cells_of(batch, head, z)), head, seen).sum(-1)
-            for head, cells in self.likelihoods(z, shift)
+            for head, cells in self.given(batch, z, shift)
         )
         return sum(others, first)
 
@@ -92,7 +104,7 @@ class Model(nn.Module):
     def observe(self, batch: Dataset, z: Tensor, shift: Tensor | None = None) -> None:
         """Sample the columns given z, with the batch's cells observed; inside the plate of rows."""
         complete = batch.complete
-        for head, cells in self.likelihoods(z, shift):
+        for head, cells in self.given(batch, z, shift):
             seen = cells if complete else cells.mask(batch.observed[:, list(head.columns)])
             pyro.sample(head.site, seen.to_event(1), obs=cells_of(batch, head, z))
 

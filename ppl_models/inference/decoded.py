@@ -133,6 +133,15 @@ def draw_rows(family: Decoding, points: Float[Tensor, "*batch told"]) -> Float[T
     return in_blocks(family, points.to(family.dtype), decoded=family.model.sample_cells)
 
 
+def fill_rows(
+    family: Decoding, points: Float[Tensor, "draws rows told"], batch: Dataset
+) -> Float[Tensor, "draws rows columns"]:
+    """The same for the missing cells of some rows, given the observed ones where the decoder asks them."""
+    rows = torch.arange(len(batch), device=points.device).expand(points.shape[:-1])
+    fill = family.model.fill
+    return in_blocks(family, points.to(family.dtype), rows, decoded=lambda *part: fill(part[0], batch, part[1]))
+
+
 def told_points(
     family: Decoding, codes: Float[Tensor, "*batch latent"], labels: Int[Tensor, "*batch"] | None
 ) -> Float[Tensor, "*batch told"]:

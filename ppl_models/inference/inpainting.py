@@ -31,7 +31,7 @@ from ppl_models.evaluation import Density, pareto_k, summarise_weights
 from ppl_models.evaluation.diagnostics import smooth_weights
 from ppl_models.families import Amortised, LabelledVAE
 from ppl_models.families.labelled_vae import beside
-from ppl_models.inference.decoded import draw_rows, require_decoder
+from ppl_models.inference.decoded import fill_rows, require_decoder
 from ppl_models.inference.density import facts_of
 from ppl_models.inference.proposals import BaseNoise, Proposals, base_noise, propose, rows_to_propose_for
 
@@ -129,7 +129,7 @@ def _filled(family: Amortised, batch: Dataset, noise: BaseNoise, draws: int) -> 
     if isinstance(family, LabelledVAE):
         points = beside(points, batch.labels if family.given else member, family.schema.classes)
     rows, columns = (~batch.observed).nonzero(as_tuple=True)
-    cells = draw_rows(family, points)[:, rows, columns]
+    cells = fill_rows(family, points, batch)[:, rows, columns]
     return MissingDraws(cells, 1 / weights.square().sum(-1).cpu().numpy(), smoothed.khat)
 
 

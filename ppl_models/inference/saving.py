@@ -21,9 +21,12 @@ from ppl_models.inference.checkpoints import read_checkpoint, write_checkpoint
 from ppl_models.inference.criteria import Criteria
 from ppl_models.inference.fitting import Fit
 from ppl_models.nn import Convolutional, Dense
+from ppl_models.recurrent import Recurrent
 
 WRITER, FORMAT = "ppl_models family", 1
-SETTINGS = {kind.__name__: kind for kind in (Dense, Convolutional, DecoderLikelihoods, LatentPrior, WeightsPrior)}
+SETTINGS = {
+    kind.__name__: kind for kind in (Dense, Convolutional, Recurrent, DecoderLikelihoods, LatentPrior, WeightsPrior)
+}
 PLAIN = (str, bool, int, float)
 FACTS, TABLES = ("elbo", "stop", "converged", "seed", "seconds", "remarks"), ("history", "restarts")
 
@@ -143,7 +146,7 @@ def pack_schema(schema: Schema) -> dict[str, object]:
     columns = [_column(column) for column in schema.columns]
     label = None if schema.label is None else _column(schema.label)
     shape = None if schema.image_shape is None else list(schema.image_shape)
-    return {"columns": columns, "label": label, "image_shape": shape}
+    return {"columns": columns, "label": label, "image_shape": shape, "sequence": schema.sequence}
 
 
 def unpack_schema(packed: Mapping[str, object]) -> Schema:
@@ -151,7 +154,8 @@ def unpack_schema(packed: Mapping[str, object]) -> Schema:
     columns, label = tuple(map(_unpacked_column, packed["columns"])), packed["label"]
     shape = packed["image_shape"]
     label = None if label is None else _unpacked_column(label)
-    return Schema(columns, label, None if shape is None else tuple(shape))
+    shape = None if shape is None else tuple(shape)
+    return Schema(columns, label, shape, packed.get("sequence", False))  # files of before there were sequences lack it
 
 
 def _unpacked_column(one: Mapping[str, object]) -> Column:
