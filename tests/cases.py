@@ -18,6 +18,7 @@ from ppl_models.families import (
     Family,
     GaussianMixture,
     HierarchicalVAE,
+    MarkovChain,
     Mixture,
     NaiveBayes,
     SemiSupervisedVAE,
@@ -139,6 +140,7 @@ CASES = {
         "fast_food_customers", vae(family=HierarchicalVAE, top=1, layer=Dense((8,))), QUICK, exempt=APART
     ),
     "hierarchical, full covariance": Case("iris", vae(family=HierarchicalVAE, guide="full"), QUICK, exempt=APART),
+    "Markov chain": Case(TUNES, MarkovChain, determined=True),
     "sequences, flat": Case(TUNES, sequences(Recurrent(hidden=12, embedding=4)), QUICK),
     "sequences, hierarchical": Case(
         TUNES, sequences(Recurrent(hidden=8, embedding=4, bar=3), guide="full", prior=LatentPrior("mixture", 2)), QUICK

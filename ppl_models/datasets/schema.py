@@ -126,6 +126,21 @@ class Schema:
         """The tokens that every step of a sequence is one of; none where the columns are no sequence."""
         return self.columns[0].categories if self.sequence else ()
 
+    def require_sequence(self, what: str) -> None:
+        """Refuse columns that are no sequence.
+
+        Args:
+            what: what the message begins with.
+
+        Raises:
+            InputError: they are none.
+        """
+        if not self.sequence:
+            raise InputError(
+                f"{what}: expected the steps of a sequence, as sequence_schema(frame) or sequence_table(lists) tell "
+                f"them, got a schema of {len(self.columns)} columns that are none"
+            )
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the modelled columns."""

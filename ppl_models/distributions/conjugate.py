@@ -72,6 +72,7 @@ class Conjugate(nn.Module, ABC):
         of_probabilities: whether t(θ) are logarithms of probabilities, of which a point estimate may have some of 0.
         nonnegative: whether T(x) is never negative.
         together: whether columns vary together given the class, so that some may determine another.
+        sums_missing: whether the likelihood sums out missing cells by itself, so that they are no site of the pair.
         footprint: numbers that the predictive density of a cell and class holds at once.
     """
 
@@ -80,6 +81,7 @@ class Conjugate(nn.Module, ABC):
     of_probabilities: bool = False
     nonnegative: bool = False
     together: bool = False
+    sums_missing: bool = False
     footprint: int = 1
 
     def __init__(self, site: str, columns: tuple[int, ...], prior: Float[Tensor, " natural"]) -> None:
@@ -155,6 +157,10 @@ class Conjugate(nn.Module, ABC):
     @abstractmethod
     def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
         """The distribution of a row given the parameters and its class; independent columns are batch."""
+
+    def complete(self, theta: Mapping[str, Tensor], member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """The rows with a draw of their missing cells given θ and the class; columns on their own ask nothing else."""
+        return torch.where(observed, values, self.likelihood(theta, member).sample().to(values))
 
     @abstractmethod
     def mode(self, natural: Float[Tensor, "*batch classes natural"], *, flat: bool) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppl_models.datasets import Dataset
 from ppl_models.distributions.conjugate import TINY, Conjugate
 from ppl_models.distributions.hidden import Hidden
 
@@ -34,7 +35,7 @@ class PointMass(Conjugate):
         super().__init__(block.site, block.columns, torch.zeros_like(block.prior) if flat else block.prior)
         self.block, self.flat = block, flat
         self.given, self.nonnegative, self.footprint = block.given, block.nonnegative, block.footprint
-        self.together = block.together
+        self.together, self.sums_missing = block.together, block.sums_missing
 
     def learn(self, values: Tensor, weights: Tensor, scale: Tensor) -> None:
         """Let the prior take its unit."""
@@ -50,6 +51,10 @@ class PointMass(Conjugate):
     def check_unpriced(self, sums: Tensor, *, rows: int) -> None:
         """What the likelihood refuses where there is no prior."""
         self.block.check_unpriced(sums, rows=rows)
+
+    def cells(self, batch: Dataset) -> tuple[Tensor, Tensor]:
+        """What the likelihood sees."""
+        return self.block.cells(batch)
 
     def statistics(self, values: Tensor, observed: Tensor) -> Tensor:
         """T(x)."""
@@ -111,8 +116,8 @@ class PointMass(Conjugate):
 
     def draw_given(self, natural: Tensor, member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """The missing cells from the likelihood of each row's class, given the observed ones."""
-        drawn = torch.where(observed, values, self.draw(natural, member))
-        if (hidden := self.hidden(values, observed)) is not None:
+        drawn = self.block.complete(self.block.decode(natural), member, values, observed)
+        if not self.sums_missing and (hidden := self.hidden(values, observed)) is not None:
             ones = torch.ones_like(hidden.values[:, 0])
             drawn[hidden.rows] = hidden.draw(natural, member[hidden.rows], ones)
         return drawn

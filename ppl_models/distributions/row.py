@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions.categorical import DirichletCategorical
+from ppl_models.distributions.chain import DirichletChain
 from ppl_models.distributions.conjugate import Conjugate, side_by_side
 from ppl_models.distributions.counts import GammaPoisson
 from ppl_models.distributions.hidden import Hidden
@@ -26,6 +27,7 @@ from ppl_models.errors import InputError
 
 CountModel = Literal["poisson", "negative-binomial", "multinomial"]
 Estimate = Literal["bayes", "map", "maximum-likelihood"]
+Steps = Literal["independent", "chain"]
 DIAGONAL = {"EII": (True, True), "VII": (False, True), "EEI": (True, False), "VVI": (False, False)}
 FULL = {"EEE": True, "VVV": False}
 COUNTS = {"poisson": GammaPoisson, "negative-binomial": NegativeBinomial, "multinomial": DirichletMultinomial}
@@ -42,6 +44,7 @@ class Likelihoods:
         estimate: the whole posterior, its mode, or the maximum of the likelihood; None for the whole posterior where
             the covariance has a conjugate prior, and for the mode elsewhere.
         tails: of the continuous columns where they are Student's t; None where they are normal.
+        steps: whether the steps of a sequence are columns like any others, or one Markov chain.
 
     Raises:
         InputError: a name that does not exist, or a posterior asked for where there is no conjugate one.
@@ -52,6 +55,7 @@ class Likelihoods:
     smoothing: float = 1.0
     estimate: Estimate | None = None
     tails: StudentTails | None = None
+    steps: Steps = "independent"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariance", resolve(self.covariance))
@@ -214,6 +218,9 @@ def assemble(parts: Mapping[tuple[int, ...], Tensor]) -> Tensor:
 
 def _blocks(schema: Schema, classes: int, likelihoods: Likelihoods) -> list[Conjugate]:
     """One block for the continuous columns, one for the counts, one for each number of categories."""
+    if likelihoods.steps == "chain":
+        everything = tuple(range(schema.length))
+        return [DirichletChain("sequence", everything, len(schema.vocabulary), smoothing=likelihoods.smoothing)]
     blocks: list[Conjugate] = []
     if continuous := schema.of_kind("real", "positive"):
         blocks.append(_normal(continuous, classes, likelihoods.covariance))

@@ -9,6 +9,7 @@ from ppl_models.families.features import Features, sums
 from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
 from ppl_models.families.hierarchical_vae import HierarchicalVAE
 from ppl_models.families.labelled_vae import LabelledVAE
+from ppl_models.families.markov_chain import MarkovChain
 from ppl_models.families.naive_bayes import NaiveBayes
 from ppl_models.families.semi_supervised_vae import SemiSupervisedVAE
 from ppl_models.families.sequence_vae import SequenceVAE
@@ -31,6 +32,7 @@ __all__ = [
     "HierarchicalVAE",
     "LabelledVAE",
     "Latent",
+    "MarkovChain",
     "Mixture",
     "NaiveBayes",
     "SemiSupervisedVAE",

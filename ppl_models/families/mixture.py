@@ -144,7 +144,7 @@ class Guide(nn.Module):
         with weighted_rows(batch, rows):
             member = classify(features.labels, model.expected_log_joint(features, natural))
             for index, (block, part) in enumerate(model.row.parts(natural[:, :-1])):
-                if index in features.hidden:
+                if index in features.hidden and not block.sums_missing:
                     impute(block, features.hidden[index].everyone(block.expected(part), len(batch)), member)
 
 
@@ -167,7 +167,7 @@ def complete(block: Conjugate, values: Float[Tensor, "rows columns"], observed: 
 
     The site's other cells are standard normal in model and guide alike, and add nothing to the ELBO.
     """
-    if block.hidden(values, observed) is None:
+    if block.sums_missing or block.hidden(values, observed) is None:
         return values
     free = observed | ~observed.any(-1, keepdim=True)
     filling = pyro.sample(f"{block.site}.missing", dist.Normal(torch.zeros_like(values), 1.0).mask(free).to_event(1))

@@ -40,7 +40,6 @@ import ppl_models.families.decoding as decoding
 import ppl_models.families.vae as vae
 from ppl_models.datasets import Dataset, Schema
 from ppl_models.distributions import GuideKind, LatentPrior, make_answer, make_prior
-from ppl_models.errors import InputError
 from ppl_models.nn import Network
 from ppl_models.recurrent import Recurrent, StepReader, StepWriter
 
@@ -162,7 +161,7 @@ class SequenceVAE(vae.VAE):
         prior: LatentPrior = LatentPrior(),  # noqa: B008  # frozen
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        require_sequence(schema, type(self).__name__)
+        schema.require_sequence(type(self).__name__)
         self.recurrent = network
         super().__init__(schema, latent=latent, guide=guide, prior=prior, dtype=dtype)
 
@@ -171,23 +170,6 @@ class SequenceVAE(vae.VAE):
         self.guide = Guide(self.schema, self.latent, network=self.recurrent, kind=self.guide_kind)
         prior = make_prior(self.prior_kind, self.latent, self.guide.encoder.entering, self.guide.at)
         self.model = Model(self.schema, self.latent, network=self.recurrent, prior=prior)
-
-
-def require_sequence(schema: Schema, what: str) -> None:
-    """Refuse columns that are no sequence.
-
-    Args:
-        schema: what the columns are.
-        what: what the message begins with.
-
-    Raises:
-        InputError: they are none.
-    """
-    if not schema.sequence:
-        raise InputError(
-            f"{what}: expected a schema of a sequence, such as sequence_schema(frame) gives, got {len(schema.columns)} "
-            "columns that are none"
-        )
 
 
 def _drawn(logits: Float[Tensor, "rows tokens"]) -> Int[Tensor, " rows"]:

@@ -86,9 +86,10 @@ def parameter_draws(family: Family, draws: int, *, seed: int, refine: Dataset | 
     Returns:
         Variables with dimensions (chain, draw, component, ...): weights; loc and scale of continuous columns, those of
         a positive column for its logarithm; correlation where columns vary together; rate of counts, or their mean and
-        dispersion, or their share of the row's total; probability of each category, one variable a column. The
-        attributes khat and accepted are the refinement's, NaN without; mean_field is 1 for draws of the guide where it
-        holds them independent of components that no row tells, else 0.
+        dispersion, or their share of the row's total; probability of each category, one variable a column; of a Markov
+        chain initial and transition, by token and by token before and token after. The attributes khat and accepted are
+        the refinement's, NaN without; mean_field is 1 for draws of the guide where it holds them independent of
+        components that no row tells, else 0.
 
     Raises:
         InputError: a family that is not conjugate, was never fitted or holds a point estimate, or fewer than one draw.
@@ -141,6 +142,9 @@ def _coordinates(family: ClassProduct) -> dict[str, list]:
         f"{kind}_column": [schema.names[index] for index in schema.of_kind(*kinds)]
         for kind, kinds in (("continuous", ("real", "positive")), ("count", ("count",)))
     }
+    if family.likelihoods.steps == "chain":
+        tokens = list(map(str, schema.vocabulary))
+        return {"component": list(map(str, components)), "token": tokens, "before": tokens, "after": tokens}
     levels = {
         f"{column.name}_category": list(column.categories) or [0, 1] for column in schema.columns if column.cardinality
     }
@@ -185,7 +189,13 @@ def _categories(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]
     }
 
 
-_RAW = {"real": _continuous, "count": _counts, "categorical": _categories}
+def _chain(family: ClassProduct, block: Conjugate, theta: dict[str, Tensor]) -> dict[str, tuple[tuple, Tensor]]:
+    """Probabilities of the first token and of each transition."""
+    dims = {"initial": ("component", "token"), "transition": ("component", "before", "after")}
+    return {name: (dims[name], theta[name]) for name in dims}
+
+
+_RAW = {"real": _continuous, "count": _counts, "categorical": _categories, "sequence": _chain}
 
 
 @torch.no_grad()

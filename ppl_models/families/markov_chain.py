@@ -1,0 +1,68 @@
+"""The Markov chain: each step of a sequence given the one before it, the same at every step.
+
+    initial        ~ Dirichlet(smoothing, ..., smoothing)
+    transition_c   ~ Dirichlet(smoothing, ..., smoothing)          for each token c before
+    x_i1           ~ Categorical(initial)                          for each row i
+    x_it | x_i,t−1 ~ Categorical(transition_{x_i,t−1})             for each step t after the first
+
+| symbol | site | shape |
+|---|---|---|
+| initial | ``sequence.initial`` | (1, C) |
+| transition | ``sequence.transition`` | (1, C, C) |
+| x | ``sequence`` | (N, steps) |
+
+It is the class-given product of ``mixture.py`` with one class and the one block of ``distributions/chain.py``. The
+guide holds the exact posterior, reached in one step, so that the ELBO is the log evidence. log p(x) of a row is exact:
+all its transitions at once with the parameters integrated out, Pólya's urns and not the product of mean transitions.
+
+Missing steps: those at a row's end are no part of it. Holes before its last token are summed out exactly: by a forward
+pass where the parameters are one value (``estimate`` "map" or "maximum-likelihood", whose training step is then EM's),
+and by a look at all fillings where they are integrated out, which couples the holes. So a row of too many holes is
+refused there, and so are training rows with any, since their posterior is no Dirichlet.
+
+Limits: one step of memory, and no sense of where in the row a step stands. References: Murphy (2012), Machine
+Learning: a Probabilistic Perspective, section 17.2; MacKay and Peto (1995), A hierarchical Dirichlet language model,
+https://doi.org/10.1017/S1351324900000218.
+"""
+
+from ppl_models.datasets import Dataset, Schema, chunks_of
+from ppl_models.datasets.dataset import ROWS_AT_ONCE
+from ppl_models.distributions import Estimate, Likelihoods, WeightsPrior
+from ppl_models.errors import InputError
+from ppl_models.families.class_product import ClassProduct
+
+
+class MarkovChain(ClassProduct):
+    """A first-order Markov chain over sequences of tokens.
+
+    Args:
+        schema: of a sequence; a label is not used.
+        smoothing: what is added to each count of a first token and of a transition.
+        estimate: "bayes", "map" or "maximum-likelihood".
+
+    Raises:
+        InputError: columns that are no sequence, or smoothing that is not above 0.
+
+    >>> from ppl_models.datasets import sequence_table
+    >>> MarkovChain(sequence_table([["C", "D"], ["C", "E"]]).schema).n_parameters
+    8
+    """
+
+    def __init__(self, schema: Schema, *, smoothing: float = 1.0, estimate: Estimate = "bayes") -> None:
+        schema.require_sequence(type(self).__name__)
+        likelihoods = Likelihoods(smoothing=smoothing, estimate=estimate, steps="chain")
+        super().__init__(schema, 1, labelled=False, likelihoods=likelihoods, weights=WeightsPrior())
+
+    def check(self, train: Dataset) -> None:
+        """Refuse training rows with holes where the posterior is to be exact."""
+        super().check(train)
+        before = train.rows_before
+        for part in chunks_of(train, ROWS_AT_ONCE) if self.bayesian and not train.complete else ():
+            for hidden in self.row.hidden(part).values():
+                hole = int((hidden.values[0] < 0).nonzero()[0, 0])
+                raise InputError(
+                    "MarkovChain: expected training rows whose missing steps all stand at their end, "
+                    f"{self.schema.names[hole]!r} of row {before + int(hidden.rows[0]) + 1} is missing before its last "
+                    "token; estimate='map' or 'maximum-likelihood' sums it out"
+                )
+            before += len(part)
