@@ -6,8 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ppl_models.datasets import Column, Schema, infer_schema, load, prepare, read, split
+from ppl_models.datasets import (
+    Column,
+    Schema,
+    infer_schema,
+    load,
+    prepare,
+    read,
+    sequence_schema,
+    sequence_table,
+    split,
+)
 from ppl_models.errors import InputError
+from ppl_models.families import MarkovChain, SequenceVAE
+from ppl_models.inference import fit, log_density
+from ppl_models.recurrent import Recurrent
 
 FILES = {
     "empty.csv": "",
@@ -36,6 +49,20 @@ def cells(kind: str, *values: object):
 
 def rows(schema: Schema = SCHEMA, frame: pd.DataFrame = FRAME, **changes):
     return prepare(frame.assign(**changes), schema)(frame.assign(**changes))
+
+
+def hole():
+    """Fit a chain to a row that misses a step before its last one."""
+    found = sequence_table([["a", "b"], [None, "b"]])
+    schema = Schema(STEPS, sequence=True)
+    return fit(MarkovChain(schema), rows(schema, found.frame.set_axis(["s1", "s2"], axis=1)), seed=0)
+
+
+def many_holes():
+    """Score a row that misses all steps but its last one."""
+    found = sequence_table([["a", "b"] * 8, [None] * 15 + ["b"]])
+    data = rows(found.schema, found.frame)
+    return log_density(fit(MarkovChain(found.schema), data[:1], seed=0).family, data[1:])
 
 
 FILES_REFUSED = {
@@ -102,6 +129,50 @@ TABLES = {
     "unknown table": (lambda: load("titanic"), "bundled table: expected one of .*wrodl.*, got 'titanic'"),
 }
 
+STEPS = tuple(Column(name, "categorical", ("a", "b")) for name in ("s1", "s2"))
+TUNES = pd.DataFrame({"s1": ["a", "b"], "s2": ["b", "z"]})
+SEQUENCES = {
+    "no sequence": (lambda: sequence_table([]), "sequences: expected one or more sequences, got none"),
+    "an empty sequence": (lambda: sequence_table([["a", "b"], []], pad=True), "row 2: .* got an empty sequence"),
+    "no token seen": (lambda: sequence_table([["a", "b"], [None] * 2]), "row 2: expected .*, got 2 missing ones"),
+    "ragged lengths": (lambda: sequence_table([["a", "b"], ["a"]]), "row 2: expected 2 steps .* row 1, got 1; pad="),
+    "unknown token": (
+        lambda: sequence_table([["a", "b"], ["a", "z"]], vocabulary="ab"),
+        "row 2, step 2: expected one of 2 tokens, a, b, got 'z'",
+    ),
+    "unknown token in a frame": (
+        lambda: sequence_schema(TUNES, vocabulary="ab"),
+        "row 2, column 's2': expected one of 2 tokens, a, b, got 'z'",
+    ),
+    "unknown token to be prepared": (
+        lambda: prepare(TUNES, Schema(STEPS, sequence=True)),
+        "column 's2', row 2: expected one of a, b, got 'z'",
+    ),
+    "one token": (lambda: sequence_table([["a", "a"]]), r"a vocabulary of two or more tokens, got \['a'\]"),
+    "too few labels": (lambda: sequence_table([["a", "b"]] * 2, labels=["u"]), r"2 labels, one a sequence, .* \(1,\)"),
+    "no step": (lambda: sequence_schema(TUNES[["s1"]], label="s1"), "expected a vocabulary of two or more tokens"),
+    "no such label": (lambda: sequence_schema(TUNES, label="y"), "table: no column 'y'; the columns are s1, s2"),
+    "other categories": (
+        lambda: Schema((*STEPS, Column("s3", "categorical", ("a", "c"))), sequence=True),
+        "sequence: expected one vocabulary, the 2 categories of 's1', got others in 's3', 'c' for one",
+    ),
+    "other order": (
+        lambda: Schema((*STEPS, Column("s3", "categorical", ("b", "a"))), sequence=True),
+        "sequence: expected one vocabulary, .* got others in 's3', 'b' for one",
+    ),
+    "a number among steps": (
+        lambda: Schema((*STEPS, Column("x", "real")), sequence=True),
+        "sequence: expected categorical columns alone, 'x' is real; drop it or make it the label",
+    ),
+    "an image": (lambda: Schema(STEPS, None, (1, 2), True), r"expected steps in a line, got image_shape \(1, 2\)"),
+    "a chain of no steps": (lambda: MarkovChain(REAL), "MarkovChain: expected the steps of a sequence, .* 1 columns"),
+    "a network of no steps": (lambda: SequenceVAE(REAL, latent=1), "SequenceVAE: expected the steps of a sequence"),
+    "holes to be integrated out": (lambda: hole(), "missing steps all stand at their end, 's1' of row 2 is missing"),
+    "too many holes": (lambda: many_holes(), "row 1: expected holes of at most 20,000 fillings .* got 15 of 2 tokens"),
+    "a bar of no steps": (lambda: Recurrent(bar=0), "Recurrent: bar: expected one or more, got 0"),
+    "all forgotten": (lambda: Recurrent(forget=1.0), "Recurrent: expected forget from 0 to below 1, got 1.0"),
+}
+
 UNCLEAR = {
     "word among numbers": (["1", "2.5", None, "abc"], r"column 'x', row 4: expected a number, got 'abc'; .* kinds="),
     "identifier": ([f"p{row}" for row in range(21)], r"'x': looks like an identifier.* 'categorical'}"),
@@ -142,6 +213,11 @@ def test_files_that_cannot_be_read_are_refused_by_name(name, schema, message, fo
 
 @pytest.mark.parametrize(("call", "message"), TABLES.values(), ids=TABLES)
 def test_tables_that_cannot_be_used_are_refused_by_column_and_row(call, message):
+    refuse(call, message)
+
+
+@pytest.mark.parametrize(("call", "message"), SEQUENCES.values(), ids=SEQUENCES)
+def test_sequences_that_cannot_be_used_are_refused_by_row_and_step(call, message):
     refuse(call, message)
 
 

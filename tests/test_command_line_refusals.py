@@ -59,6 +59,8 @@ def workplace(tmp_path_factory):
         "kind": "drop: g",
         "part": "columns: {x: {kinds: real}}",
         "shape": "image_shape: [3, 3]\ndrop: [g]",
+        "steps": "sequence: true\nvocabulary: [u, w]\ndrop: [x, y]",
+        "both": "sequence: true\ncolumns: {g: categorical}",
     }.items():
         (folder / f"{name}.yaml").write_text(text)
     (folder / "file").write_text("in the way")
@@ -113,6 +115,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown part": ((*FIT, "--schema", "unknown.yaml"), r"unknown.yaml: expected label, .*, got 'labels'"),
     "a part of another type": ((*FIT, "--schema", "kind.yaml"), r"kind.yaml: drop: expected a list, got 'g'"),
     "a column's unknown part": ((*FIT, "--schema", "part.yaml"), r"column 'x': expected kind and categories"),
+    "a token that is not told": ((*FIT, "--schema", "steps.yaml"), r"row \d+, column 'g': expected one of 2 tokens, u"),
+    "a sequence of kinds": (
+        (*FIT, "--schema", "both.yaml"),
+        r"sequence: expected columns that are all steps, got kinds",
+    ),
     "an image of other size": ((*FIT, "--schema", "shape.yaml"), r"image_shape \(3, 3\) needs 9 columns"),
     "no such family": (("fit", "good.csv", "--family", "gmm", "--output", "out"), r"family: expected one of .*'gmm'"),
     "a missing setting": (("fit", "good.csv", "--family", "mixture", "--output", "out"), r"expected components=…"),

@@ -38,6 +38,10 @@ def suitable(schema: Schema, rows: int, *, quick: bool = False) -> dict[str, lis
     if 2 <= together <= WIDEST:
         found["mixture, full covariances"] = f"mixture: components={sizes} covariance=full"
     latents = "2" if quick else ",".join(str(size) for size in (1, 2, 4, 8) if size <= max(len(schema.columns) // 2, 1))
+    if schema.sequence:
+        found["Markov chain"] = "markov-chain"
+        found["sequence VAE"] = f"sequence-vae: latent={latents}"
+        return {name: grid(told) for name, told in found.items()}
     width = "256" if schema.image_shape else "64,64"
     found["VAE"] = f"vae: latent={latents} network.hidden={width}"
     return {name: grid(told) for name, told in found.items()}

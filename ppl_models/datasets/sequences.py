@@ -112,8 +112,8 @@ def _vocabulary(tokens: list[object], given: Sequence[object] | None, name: str)
         found = tuple(given)
     else:
         seen = pd.Series(tokens, dtype=object).dropna().unique().tolist()
-        if all(isinstance(token, float) and token.is_integer() for token in seen):
-            seen = list(map(int, seen))  # whole numbers that missing cells among them made floats
+        whole = {int(token) for token in seen if isinstance(token, int | float) and float(token).is_integer()}
+        seen = whole if whole.issuperset(seen) else seen  # whole numbers that missing cells among them made floats
         found = tuple(sorted(seen, key=lambda token: (str(type(token)), token)))
     if len(set(found)) < 2:
         raise InputError(f"{name}: expected a vocabulary of two or more tokens, got {list(found)}")

@@ -10,7 +10,7 @@ before its step t. That is not the product of the mean transitions, which would 
 their parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 
@@ -131,15 +131,11 @@ class DirichletChain(Conjugate):
         return initial + transition.sum(-1)
 
     def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
-        """By Pólya's urns, of each row as a whole; holes by the sum over all that may stand there.
-
-        Raises:
-            InputError: a row's holes have too many fillings.
-        """
+        """By Pólya's urns, of each row as a whole; holes by the sum over all that may stand there."""
         codes = torch.where(observed, values, UNSEEN).long()
-        found, holes = self._urns(natural, codes), has_hole(codes)
-        for row in holes.nonzero()[:, 0].tolist():
-            found[row] = self._by_filling(natural, self._filled(codes[row], row)).logsumexp(0)
+        found = self._urns(natural, codes)
+        for row, alike in _alike(codes):
+            found[alike] = self._by_filling(natural, self._filled(row)).logsumexp(0)
         return found
 
     def _by_filling(self, natural: Tensor, filled: Codes) -> Float[Tensor, "fillings classes"]:
@@ -160,16 +156,29 @@ class DirichletChain(Conjugate):
         logs = torch.where(both, share, 1.0).log().sum(-1)
         return (logs + torch.where(codes[:, 0] >= 0, first, 1.0).log()).mT
 
-    def _filled(self, codes: Int[Tensor, " steps"], row: int) -> Codes:
-        """A row with each filling of the holes before its last token; what follows it stays missing."""
-        seen = codes >= 0
-        holes = (before_last(seen) & ~seen).nonzero()[:, 0]
-        if self.tokens ** len(holes) > MOST_FILLINGS:
+    def require_few_holes(self, values: Tensor, observed: Tensor, *, before: int = 0) -> None:
+        """Refuse rows with more holes than can be filled in every way.
+
+        Args:
+            values: codes.
+            observed: which cells were there.
+            before: how many rows of the table come before these.
+
+        Raises:
+            InputError: a row's holes have too many fillings.
+        """
+        number = (before_last(observed) & ~observed).sum(-1)
+        if bool((self.tokens ** number.double() > MOST_FILLINGS).any()):
+            row = int(number.argmax())
             raise InputError(
-                f"{self.site}: expected holes of at most {MOST_FILLINGS:,} fillings to sum over with the parameters "
-                f"integrated out, got {len(holes)} holes of {self.tokens} tokens each before the last token of row "
-                f"{row + 1}; estimate='map' or 'maximum-likelihood' sums out any"
+                f"row {before + row + 1}: expected holes of at most {MOST_FILLINGS:,} fillings to sum over with the "
+                f"parameters integrated out, got {int(number[row])} of {self.tokens} tokens each before its last "
+                "token; estimate='map' or 'maximum-likelihood' sums out any"
             )
+
+    def _filled(self, codes: Int[Tensor, " steps"]) -> Codes:
+        """A row with each filling of the holes before its last token; what follows it stays missing."""
+        holes = (before_last(codes[None] >= 0)[0] & (codes < 0)).nonzero()[:, 0]
         fillings = torch.cartesian_prod(*[torch.arange(self.tokens, device=codes.device)] * len(holes))
         filled = codes.repeat(self.tokens ** len(holes), 1)
         filled[:, holes] = fillings.reshape(len(filled), -1)
@@ -183,10 +192,10 @@ class DirichletChain(Conjugate):
     def draw_given(self, natural: Tensor, member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """Holes by the probabilities of their fillings, and what follows the last token from the urns."""
         codes = torch.where(observed, values, UNSEEN).long()
-        for row in has_hole(codes).nonzero()[:, 0].tolist():
-            filled = self._filled(codes[row], row)
-            logits = self._by_filling(natural[member[row]][None], filled)[:, 0]
-            codes[row] = filled[dist.Categorical(logits=logits).sample()]
+        for row, alike in _alike(codes):
+            filled = self._filled(row)
+            logits = self._by_filling(natural, filled).mT[member[alike]]
+            codes[alike] = filled[dist.Categorical(logits=logits).sample()]
         return self._continued(natural, member, codes).to(natural)
 
     def _continued(self, natural: Tensor, member: Tensor, codes: Codes) -> Codes:
@@ -261,3 +270,11 @@ class DirichletChain(Conjugate):
     @staticmethod
     def _joined(initial: Tensor, transition: Tensor) -> Tensor:
         return torch.cat([initial, transition.flatten(-2)], -1)
+
+
+def _alike(codes: Codes) -> Iterator[tuple[Int[Tensor, " steps"], Int[Tensor, " alike"]]]:
+    """The different rows with holes, and where each stands."""
+    rows = has_hole(codes).nonzero()[:, 0]
+    different, which = codes[rows].unique(dim=0, return_inverse=True)
+    for number, row in enumerate(different):
+        yield row, rows[which == number]

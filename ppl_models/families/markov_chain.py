@@ -53,6 +53,15 @@ class MarkovChain(ClassProduct):
         likelihoods = Likelihoods(smoothing=smoothing, estimate=estimate, steps="chain")
         super().__init__(schema, 1, labelled=False, likelihoods=likelihoods, weights=WeightsPrior())
 
+    def require(self, batch: Dataset) -> None:
+        """Refuse rows with too many holes where the parameters are integrated out, too."""
+        super().require(batch)
+        before = batch.rows_before
+        for part in chunks_of(batch, ROWS_AT_ONCE) if self.bayesian and not batch.complete else ():
+            for block in self.row:
+                block.require_few_holes(*block.cells(part), before=before)
+            before += len(part)
+
     def check(self, train: Dataset) -> None:
         """Refuse training rows with holes where the posterior is to be exact."""
         super().check(train)
