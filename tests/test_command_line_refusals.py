@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown part": ((*FIT, "--schema", "unknown.yaml"), r"unknown.yaml: expected label, .*, got 'labels'"),
     "a part of another type": ((*FIT, "--schema", "kind.yaml"), r"kind.yaml: drop: expected a list, got 'g'"),
     "a column's unknown part": ((*FIT, "--schema", "part.yaml"), r"column 'x': expected kind and categories"),
-    "a token that is not told": ((*FIT, "--schema", "steps.yaml"), r"row \d+, column 'g': expected one of 2 tokens, u"),
+    "a token that is not told": ((*FIT, "--schema", "steps.yaml"), r"row \d+, column 'g': expected one of 2 tokens"),
     "a sequence of kinds": (
         (*FIT, "--schema", "both.yaml"),
         r"sequence: expected columns that are all steps, got kinds",
