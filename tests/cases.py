@@ -38,6 +38,7 @@ APART = {
     "test_the_training_loss_is_pyros_loss_from_the_same_noise": ONE_BY_ONE,
     "test_pyros_own_svi_reaches_the_elbo_that_fit_reports": ONE_BY_ONE,
 }
+GREEDY = {"test_decoded_numbers_are_the_means_of_rows_drawn_there": "they are along the most probable tokens"}
 CLIMBS = "test_pyros_own_svi_climbs_back_to_the_natural_gradients_elbo"
 
 
@@ -141,9 +142,12 @@ CASES = {
     ),
     "hierarchical, full covariance": Case("iris", vae(family=HierarchicalVAE, guide="full"), QUICK, exempt=APART),
     "Markov chain": Case(TUNES, MarkovChain, determined=True),
-    "sequences, flat": Case(TUNES, sequences(Recurrent(hidden=12, embedding=4)), QUICK),
+    "sequences, flat": Case(TUNES, sequences(Recurrent(hidden=12, embedding=4)), QUICK, exempt=GREEDY),
     "sequences, hierarchical": Case(
-        TUNES, sequences(Recurrent(hidden=8, embedding=4, bar=3), guide="full", prior=LatentPrior("mixture", 2)), QUICK
+        TUNES,
+        sequences(Recurrent(hidden=8, embedding=4, bar=3), guide="full", prior=LatentPrior("mixture", 2)),
+        QUICK,
+        exempt=GREEDY,
     ),
     "autoencoder of mixed columns": Case("fast_food_customers", vae(family=Autoencoder), QUICK),
     "contractive autoencoder": Case("fast_food_customers", vae(family=ContractiveAutoencoder), QUICK, exempt=PRICED),

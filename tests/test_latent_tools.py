@@ -40,6 +40,7 @@ NOISE = 0.4  # the variance of a cell given z
 LOADING = np.array([[1.0, 0.3], [1.0, -0.3], [1.0, 0.3], [1.0, -0.3]]) * 0.6  # orthogonal columns
 LOC = np.array([0.1, -0.2, 0.0, 0.3])
 COVARIANCE = np.linalg.inv(LOADING.T @ LOADING / NOISE + np.eye(2))  # of z given x: diagonal
+GREEDY = "test_decoded_numbers_are_the_means_of_rows_drawn_there"
 LATENTS = [name for name, case in CASES.items() if isinstance(build(name)[0], Latent)]
 SIX = 6.0  # standard errors: a normal is outside once in 5e8, so that some thousand comparisons are safe
 
@@ -125,7 +126,7 @@ def test_what_is_decoded_could_be_a_row_of_the_table(name):
     assert again.complete
 
 
-@pytest.mark.parametrize("name", LATENTS)
+@pytest.mark.parametrize("name", [name for name in LATENTS if GREEDY not in CASES[name].exempt])
 def test_decoded_numbers_are_the_means_of_rows_drawn_there(name):
     """4,000 draws at each of two codes; a column that is never drawn but at one value has no error to go by."""
     family, rows = started(name)

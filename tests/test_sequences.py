@@ -39,6 +39,7 @@ from ppl_models.inference import (
     sample,
     save_family,
 )
+from ppl_models.inference.decoded import decoded_numbers
 from ppl_models.recurrent import Recurrent
 
 TOKENS = ("a", "b", "c")
@@ -258,6 +259,8 @@ def test_a_typical_row_is_greedy_and_draws_are_ancestral():
     typical = family.decode(z[:1])[0].long()
     logits = family.model.decoder(z[:1], typical[None], None)[0]
     assert torch.equal(logits.argmax(-1), typical)
+    numbers = decoded_numbers(family, z[:1].numpy())
+    np.testing.assert_allclose(numbers, logits.softmax(-1).detach().flatten()[None], atol=1e-12)
     with seeded(0):
         drawn = family.model.sample_cells(z).long().numpy()
     codes = np.array(list(product(range(3), repeat=4)))

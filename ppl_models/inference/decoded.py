@@ -62,7 +62,7 @@ def images_of(data: Dataset) -> Float[np.ndarray, "rows height width"]:
 
 
 def decoded_numbers(family: Family, z: Codes, *, labels: Labels | None = None) -> Float[np.ndarray, "*batch numbers"]:
-    """The means given z at each code, as numbers.
+    """The means given z at each code, as numbers; of a sequence's steps given z and the typical tokens before them.
 
     Args:
         family: a fitted autoencoder or variational autoencoder.
