@@ -22,8 +22,9 @@ for a hole know z and the tokens before it, and those after it through z alone.
 A typical row, ``decode``, is greedy: at each step the most probable token given z and the tokens so chosen; it is not
 the most probable row, nor a mean. The probabilities of ``decoded_numbers`` are those along it. Draws are ancestral.
 
-Limits: those of the VAE. A decoder that is told all tokens before can do without z, and the KL then ends at 0. On a GPU
-the steps' layers are cuDNN's, which has no second derivatives: ``method="fitted"`` wants the CPU.
+Limits: those of the VAE. A decoder that is told all tokens before can do without z, and the KL then ends near 0. On a
+GPU the steps' layers are cuDNN's, which has gradients in training alone: draws fitted to rows and annealed chains want
+the CPU.
 References: Bowman, Vilnis, Vinyals, Dai, Jozefowicz and Bengio (2016), Generating sentences from a continuous space,
 https://arxiv.org/abs/1511.06349; Roberts, Engel, Raffel, Hawthorne and Eck (2018), A hierarchical latent vector model
 for learning long-term structure in music, https://arxiv.org/abs/1803.05428.
@@ -66,7 +67,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.tokens = len(schema.vocabulary)
         self.network = StepReader(network, schema.length, self.tokens)
-        self.numbers = self.entering = schema.length * self.tokens
+        self.entering = schema.length * self.tokens
         self.width = self.network.width
 
     def inputs(self, batch: Dataset, dtype: torch.dtype) -> Float[Tensor, "rows numbers"]:
