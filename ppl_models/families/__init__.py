@@ -6,7 +6,8 @@ from ppl_models.families.conditional_vae import ConditionalVAE
 from ppl_models.families.contractive_autoencoder import ContractiveAutoencoder
 from ppl_models.families.family import Amortised, Draws, Exact, Family, Latent, Weighed
 from ppl_models.families.features import Features, sums
-from ppl_models.families.gaussian_mixture import GaussianMixture, Mixture
+from ppl_models.families.finite_mixture import Mixture
+from ppl_models.families.gaussian_mixture import GaussianMixture
 from ppl_models.families.hierarchical_vae import HierarchicalVAE
 from ppl_models.families.labelled_vae import LabelledVAE
 from ppl_models.families.markov_chain import MarkovChain

@@ -8,6 +8,28 @@ log p(x, z) at that point. Limit: a point mass has no entropy, so this objective
 autoencoder is not a density; ``log_density`` refuses it, and its reconstruction log-likelihood log p(x | z) goes by
 that name. References: Hinton and Salakhutdinov (2006), Reducing the dimensionality of data with neural networks,
 https://doi.org/10.1126/science.1127647.
+
+Use it when a short code of each row, or its reconstruction, is all that is wanted; not when a density, a comparison by
+log p(x) or draws like the rows are: a VAE of the same networks gives all three.
+
+>>> import ppl_models as ppl
+>>> from ppl_models import inference
+>>> from ppl_models.datasets import prepare_split
+>>> from ppl_models.nn import Dense
+>>> from ppl_models.reports import image_grid
+>>> table = ppl.load("digits_binary")
+>>> parts = prepare_split(table.frame, table.schema, seed=0)
+>>> family = ppl.Autoencoder(table.schema, latent=8, network=Dense((64,)))
+>>> method = inference.Gradient(steps=400, learning_rate=1e-2)
+>>> found = ppl.fit(family, parts.train, parts.validation, seed=0, method=method)
+>>> rebuilt = family.reconstruction_log_likelihood(parts.test)
+>>> print(f"log p(x | z): {rebuilt.mean():.0f} nats per held-out image at its own code, no density of x")
+log p(x | z): -9 nats per held-out image at its own code, no density of x
+>>> shown = parts.test[:24]
+>>> decoded = inference.decode_images(family, inference.encode(family, shown))
+>>> figure = image_grid({"held out": inference.images_of(shown), "rebuilt": decoded}, columns=12)
+
+Picture: held-out digits, and what the decoder makes of their eight numbers.
 """
 
 import pyro

@@ -17,6 +17,30 @@ the one that is asked for; the shares stand for p(y) where the class of a row is
 VAE; every row's class must be known. Reference: Sohn, Lee and Yan (2015), Learning structured output representation
 using deep conditional generative models,
 https://papers.nips.cc/paper/5775-learning-structured-output-representation-using-deep-conditional-generative-models.
+
+Use it when every row's class is known, and rows of a class that is asked for are to be drawn, filled in or scored as
+p(x | y); not when some classes are unknown, which the semi-supervised one takes, or when p(x) itself is to be compared
+with other families.
+
+>>> import ppl_models as ppl
+>>> from ppl_models.datasets import prepare_split
+>>> from ppl_models.families import ConditionalVAE
+>>> from ppl_models.inference import Gradient, images_of
+>>> from ppl_models.nn import Dense
+>>> from ppl_models.reports import image_grid
+>>> table = ppl.load("digits_binary")
+>>> parts = prepare_split(table.frame, table.schema, seed=0)
+>>> family = ConditionalVAE(table.schema, latent=4, network=Dense((64,)))
+>>> method = Gradient(steps=400, learning_rate=1e-2)
+>>> found = ppl.fit(family, parts.train, parts.validation, seed=0, method=method)
+>>> density = ppl.log_density(family, parts.test, seed=0, draws=100)
+>>> print(f"log p(x) given {density.given}: {density.elpd:.0f} nats per held-out image, {density.kind}")
+log p(x) given the label digit: -16 nats per held-out image, lower bound
+>>> drawn = {digit: ppl.sample(family, 12, seed=0, label=digit) for digit in (3, 4, 7)}
+>>> images = {f"drawn as a {digit}": images_of(parts.preparation(rows)) for digit, rows in drawn.items()}
+>>> figure = image_grid(images, columns=12)
+
+Picture: digits drawn to order, a block for each digit that was asked for.
 """
 
 import pyro

@@ -1,7 +1,8 @@
 """What a family is: a Pyro model and guide, the schema they describe, and what inference may ask of them.
 
 **How to add a family.** Write one file in this folder. Its docstring tells the generative story in mathematics, a
-table of symbol, site and shape, the limits and the references. Then:
+table of symbol, site and shape, the limits, the references, when to use it and when not, an example and what its figure
+shows, in the form of ``reports/family_pages.py``, which makes the family's page of that. Then:
 
 1. ``Model(nn.Module)``, whose ``forward(batch, rows)`` samples the story in Pyro: everything about rows inside
    ``weighted_rows(batch, rows)``, so that a minibatch's ELBO is unbiased for all rows;

@@ -7,49 +7,33 @@
 with a conjugate prior where the covariance has one (EII, VII, EEI, VVI, EEE, VVV) and a point mass for the other eight
 of mclust's structures (VEI, EVI, VEE, EVE, VVE, EEV, VEV, EVV). The sites, shapes, limits and references are those of
 ``mixture.py``.
+
+Use it when real columns have clumps in the shape of ellipses, and an exact density, mclust's covariances or its BIC are
+wanted; not when columns are many beside the rows of a component, since a full covariance has D (D + 1) / 2 numbers,
+when tails are heavy, or when rows lie along a bent sheet.
+
+>>> import ppl_models as ppl
+>>> from ppl_models.datasets import prepare_split
+>>> from ppl_models.reports import sample_pairs
+>>> table = ppl.load("iris")
+>>> parts = prepare_split(table.frame, table.schema, seed=0, stratify="label")
+>>> for covariance in ("diagonal", "full"):
+...     family = ppl.GaussianMixture(table.schema, components=2, covariance=covariance)
+...     found = ppl.fit(family, parts.train, seed=0)
+...     density = ppl.log_density(family, parts.test)
+...     print(f"log p(x), {covariance}: {density.elpd:.2f} nats per held-out iris, {density.kind} under the guide")
+log p(x), diagonal: -2.72 nats per held-out iris, exact under the guide
+log p(x), full: -1.99 nats per held-out iris, exact under the guide
+>>> drawn = ppl.sample(family, 150, seed=0)
+>>> figure = sample_pairs(table.frame, drawn, columns=list(table.schema.names)[:3], sides=("irises", "drawn"))
+
+Picture: three columns of the irises, and rows drawn from the mixture of full covariance.
 """
 
 from ppl_models.datasets import Schema
-from ppl_models.distributions import CountModel, Estimate, Likelihoods, WeightsPrior
+from ppl_models.distributions import Estimate, WeightsPrior
 from ppl_models.errors import InputError
-from ppl_models.families.class_product import ClassProduct
-
-EVEN = WeightsPrior()
-
-
-class Mixture(ClassProduct):
-    """A mixture over mixed columns, independent given the component unless the covariance says otherwise.
-
-    Latent class analysis is the mixture of categorical columns.
-
-    Args:
-        schema: what the columns are; a label is not used.
-        components: the number of components, or the most there may be under a sparse prior of the weights.
-        covariance: of the continuous columns, by one of mclust's fourteen names, or "full" (VVV), "tied" (EEE),
-            "diagonal" (VVI), "spherical" (VII); E and V for one column.
-        counts: the likelihood of count columns: "poisson", "negative-binomial" or, all in one block, "multinomial".
-        smoothing: the concentration of a category's prior.
-        estimate: "bayes", "map" or "maximum-likelihood"; the first where there is a conjugate prior, else the second.
-        weights: the prior of the weights.
-
-    >>> from ppl_models.datasets import Column, Schema
-    >>> Mixture(Schema((Column("visits", "count"),)), components=3).classes
-    3
-    """
-
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        components: int,
-        covariance: str = "diagonal",
-        counts: CountModel = "poisson",
-        smoothing: float = 1.0,
-        estimate: Estimate | None = None,
-        weights: WeightsPrior = EVEN,
-    ) -> None:
-        likelihoods = Likelihoods(covariance, counts, smoothing, estimate)
-        super().__init__(schema, positive(components), labelled=False, likelihoods=likelihoods, weights=weights)
+from ppl_models.families.finite_mixture import EVEN, Mixture
 
 
 class GaussianMixture(Mixture):
@@ -96,14 +80,3 @@ def require_continuous(schema: Schema, what: str) -> None:
             f"{what}: expected real or positive columns, column {discrete[0].name!r} is {discrete[0].kind}; Mixture "
             "takes any kind"
         )
-
-
-def positive(components: int) -> int:
-    """The number of components, checked.
-
-    Raises:
-        InputError: it is no whole number from 1.
-    """
-    if components < 1 or components != int(components):
-        raise InputError(f"components: expected a whole number from 1, got {components}")
-    return components

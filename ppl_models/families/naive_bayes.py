@@ -9,6 +9,28 @@ Labelled, it is a classifier and a density at once: p(x) sums the class out, and
 training is summed over as well. Unlabelled, it is the lecture's generator: every column by itself, one class. The
 sites, shapes and references are those of ``mixture.py``. With all labels known the guide holds the exact posterior,
 so the ELBO is the log evidence. Limit: columns that vary together within a class are counted as independent.
+
+Use it when rows have a class, columns are of mixed kinds, labels or cells may be missing, and a first answer is wanted
+whose log evidence is known; not when columns that vary together within a class decide: what they say is counted twice,
+and class probabilities come out too sure.
+
+>>> import ppl_models as ppl
+>>> from ppl_models.datasets import prepare_split
+>>> from ppl_models.inference import class_probabilities
+>>> from ppl_models.reports import sample_pairs
+>>> table = ppl.load("wine")
+>>> parts = prepare_split(table.frame, table.schema, seed=0, stratify="label")
+>>> found = ppl.fit(ppl.NaiveBayes(table.schema), parts.train, seed=0)
+>>> density = ppl.log_density(found.family, parts.test)
+>>> print(f"log p(x): {density.elpd:.2f} nats per held-out wine, {density.kind}")
+log p(x): -18.35 nats per held-out wine, exact
+>>> told = class_probabilities(found.family, parts.test).to_numpy().argmax(1)
+>>> print(f"classes told rightly: {(told == parts.test.labels.numpy()).mean():.0%} of held-out wines")
+classes told rightly: 100% of held-out wines
+>>> drawn = ppl.sample(found.family, 150, seed=0)
+>>> figure = sample_pairs(parts.frames.test, drawn, columns=["alcohol", "flavanoids", "proline"])
+
+Picture: three columns of held-out wines, and wines drawn from the model, which knows no correlation within a class.
 """
 
 from ppl_models.datasets import Dataset, Schema

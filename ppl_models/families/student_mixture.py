@@ -46,7 +46,8 @@ from ppl_models.datasets import Dataset, Schema, some_of
 from ppl_models.distributions import Estimate, Likelihoods, StudentTails, WeightsPrior
 from ppl_models.families.class_product import ClassProduct
 from ppl_models.families.family import LEARNT
-from ppl_models.families.gaussian_mixture import EVEN, positive, require_continuous
+from ppl_models.families.finite_mixture import EVEN, positive
+from ppl_models.families.gaussian_mixture import require_continuous
 from ppl_models.families.mixture import Guide as MixtureGuide
 from ppl_models.families.mixture import Model as MixtureModel
 from ppl_models.families.mixture import classify

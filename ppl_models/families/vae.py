@@ -10,6 +10,27 @@ closed form for Gaussians and a standard normal prior; K draws from the guide, w
 closer as K grows. Limit: log p(x) is only bounded; where a row's k-hat is above 0.7 not even its bound's error is
 known. References: Kingma and Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; Burda,
 Grosse and Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519.
+
+Use it when columns are many, pixels among them, and depend on each other in ways that no few ellipses have, or when
+each row's place in a space of few dimensions is wanted; not when log p(x) must be exact, rows are few beside the
+network's weights, or the groups themselves are the question.
+
+>>> import ppl_models as ppl
+>>> from ppl_models import inference, reports
+>>> from ppl_models.datasets import prepare_split
+>>> from ppl_models.nn import Dense
+>>> table = ppl.load("digits_binary")
+>>> parts = prepare_split(table.frame, table.schema, seed=0)
+>>> family = ppl.VAE(table.schema, latent=2, network=Dense((64,)))
+>>> method = inference.Gradient(steps=800, learning_rate=1e-2)
+>>> found = ppl.fit(family, parts.train, parts.validation, seed=0, method=method)
+>>> density = ppl.log_density(family, parts.test, seed=0, draws=100)
+>>> print(f"log p(x): {density.elpd:.0f} nats per held-out image, {density.kind} by {density.draws} draws")
+log p(x): -21 nats per held-out image, lower bound by 100 draws
+>>> grid = inference.latent_grid(family, size=12, quantiles=(0.05, 0.95))
+>>> figure = reports.latent_grid(inference.decode_images(family, grid))
+
+Picture: what the decoder makes of a grid over the two dimensions of z, from low to high quantiles of the prior.
 """
 
 import math

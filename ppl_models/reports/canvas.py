@@ -88,5 +88,9 @@ def to_svg(figure: Figure, *, name: str = "figure") -> str:
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(text, format="svg", metadata=metadata, dpi=200)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    return with_ids(svg[svg.index("<svg") :], name)
+
+
+def with_ids(svg: str, name: str) -> str:
+    """Put a name and a dash before every id of a drawing, and before what refers to one."""
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)

@@ -69,7 +69,7 @@ def require_index_place(folder: Path) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, object]:
-    """Read the record of a report; one of a version without checks has none.
+    """Read the record of a report; one of a version without checks or pictures has none.
 
     Raises:
         InputError: The folder holds no report.
@@ -80,7 +80,7 @@ def read_record(folder: Path) -> dict[str, object]:
         raise InputError(f"expected a report with a {RECORD}, got none in {folder}") from error
     if not isinstance(record, dict) or MARK not in record:
         raise InputError(f"expected a {RECORD} written by ppl_models, got another in {folder}")
-    return {"sure": "", "checked": [], "doubts": []} | record
+    return {"sure": "", "checked": [], "doubts": [], "figures": []} | record
 
 
 def _refuse_foreign(place: Path) -> None:

@@ -24,6 +24,11 @@ class Text:
         """The body, cut where a line is blank."""
         return [part.strip() for part in self.body.split("\n\n") if part.strip()]
 
+    @property
+    def inner(self) -> Markup:
+        """The paragraphs as HTML."""
+        return Markup("\n").join(Markup("<p>{}</p>").format(paragraph) for paragraph in self.paragraphs)
+
     def save(self, folder: Path) -> None:
         """Leave no file: a text is on the page only."""
 

@@ -23,13 +23,18 @@ from matplotlib.figure import Figure
 from ppl_models.errors import InputError
 from ppl_models.evaluation.versions import version_of, versions_of
 from ppl_models.reports.canvas import to_svg
+from ppl_models.reports.examples import Example, Examples
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
+from ppl_models.reports.prose import Prose
 from ppl_models.reports.rolls import Rolls
 from ppl_models.reports.terms import column_meanings, used_terms
+from ppl_models.reports.tiles import Tile, Tiles
 
 SCRIPTS = ("report.js", "player.js")
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
+
+Part = Text | Table | Picture | Rolls | Draws | Examples | Tiles
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Report:
         seed: The seed that every number of the report follows from.
         checked: What was looked at for reasons not to trust a number.
         doubts: The reasons that were found, which the page opens with.
+        pages: Reports that are written with this one, by the name of their folder in its folder.
 
     >>> report = Report("Faithful", summary="Two components are enough.", seed=0)
     >>> report.text("The data", "Eruptions of one geyser.")
@@ -54,7 +60,8 @@ class Report:
     summary: str = field(default="", kw_only=True)
     sure: str = field(default="", kw_only=True)
     seed: int = field(kw_only=True)
-    parts: list[Text | Table | Picture | Rolls | Draws] = field(default_factory=list, init=False)
+    parts: list[Part] = field(default_factory=list, init=False)
+    pages: dict[str, "Report"] = field(default_factory=dict, init=False)
     sources: dict[str, dict[str, object]] = field(default_factory=dict, init=False)
     checked: list[str] = field(default_factory=list, init=False)
     doubts: list[str] = field(default_factory=list, init=False)
@@ -62,6 +69,18 @@ class Report:
     def text(self, heading: str, body: str) -> None:
         """Add a heading and, under it, paragraphs that a blank line sets apart."""
         self.parts.append(Text(heading, body))
+
+    def prose(self, heading: str, body: str) -> None:
+        """Add a heading, or none, and Markdown under it."""
+        self.parts.append(Prose(heading, body))
+
+    def examples(self, *examples: Example) -> None:
+        """Add code and what it printed, several side by side."""
+        self.parts.append(Examples(examples))
+
+    def tiles(self, tiles: Iterable[Tile]) -> None:
+        """Add pictures that lead to other pages."""
+        self.parts.append(Tiles(tuple(tiles)))
 
     def table(self, name: str, frame: pd.DataFrame, *, caption: str, digits: int = 3, lead: str = "") -> None:
         """Add a table: on the page to some digits, in tables/NAME.csv in full.
@@ -127,14 +146,21 @@ class Report:
         Raises:
             InputError: The folder holds something else or cannot be written.
         """
-        record = self._record(seconds)
         with replaced_folder(Path(folder)) as place:
-            for part in self.parts:
-                part.save(place)
-            page = _render("report.html.j2", report=self, record=record, terms=used_terms(self.parts, *self._opening))
-            (place / PAGE).write_text(page, encoding="utf-8")
-            (place / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            self._fill(place, seconds)
         return Path(folder) / PAGE
+
+    def _fill(self, place: Path, seconds: float | None) -> None:
+        """Write this report, and the pages that go with it, into a folder that is there."""
+        for part in self.parts:
+            part.save(place)
+        record, terms = self._record(seconds), used_terms(self.parts, *self._opening)
+        page = _render("report.html.j2", report=self, record=record, terms=terms)
+        (place / PAGE).write_text(page, encoding="utf-8")
+        (place / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for name, under in self.pages.items():
+            (place / name).mkdir()
+            under._fill(place / name, None)
 
     @property
     def _opening(self) -> tuple[str, ...]:
@@ -159,6 +185,7 @@ class Report:
             "data": self.sources,
             "checked": self.checked,
             "doubts": self.doubts,
+            "figures": [{"name": one.name, "alt": one.alt} for one in self.parts if isinstance(one, Picture)],
             "seconds": seconds,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
