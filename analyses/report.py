@@ -39,7 +39,8 @@ ANALYSES = (
     "votes",
     "words",
     "wrodl",
-)  # the longest first, so that no core waits
+    "gallery",
+)  # the longest first, so that no core waits; the last when the others are done, whose pictures it shows
 
 IndexDir = Annotated[
     Path, typer.Option(help="Folder of the index page and of a folder a report.", callback=require_index_place)
@@ -59,13 +60,15 @@ def main(
         command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *options]
         return subprocess.run([*command, "--output-dir", str(output_dir / name)], check=False).returncode
 
+    *first, last = ANALYSES
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        codes = dict(zip(ANALYSES, pool.map(run, ANALYSES), strict=True))
+        codes = dict(zip(first, pool.map(run, first), strict=True))
+    codes[last] = run(last)
     failed = {name: code for name, code in codes.items() if code not in (0, DOUBTFUL)}
     if failed:
         print(f"error: {', '.join(failed)} did not finish", file=sys.stderr)
         sys.exit(max(failed.values()))
-    folders = {name: output_dir / name for name in sorted(ANALYSES)}
+    folders = {name: output_dir / name for name in (last, *sorted(first))}
     print(write_index(output_dir, folders, title="Density comparison reports"))
     if strict and DOUBTFUL in codes.values():
         sys.exit(DOUBTFUL)

@@ -4,6 +4,7 @@ from ppl_models.reports.calibration import calibration_section, rank_curves
 from ppl_models.reports.canvas import to_svg
 from ppl_models.reports.classification import classification_section, reliability
 from ppl_models.reports.conclusions import conclusion, verdict
+from ppl_models.reports.family_pages import family_page, story_of
 from ppl_models.reports.figures import (
     bound_ladder,
     density_overlay,
@@ -27,9 +28,12 @@ from ppl_models.reports.sections import (
     replicate_section,
     sample_section,
 )
+from ppl_models.reports.tiles import Tile, report_tile
+from ppl_models.reports.written_pages import written_page
 
 __all__ = [
     "Report",
+    "Tile",
     "bound_ladder",
     "calibration_section",
     "category_shares",
@@ -40,6 +44,7 @@ __all__ = [
     "density_overlay",
     "elbo_curves",
     "elpd_intervals",
+    "family_page",
     "fit_section",
     "image_grid",
     "khat_histogram",
@@ -54,11 +59,14 @@ __all__ = [
     "rank_curves",
     "reliability",
     "replicate_section",
+    "report_tile",
     "row_strips",
     "rows_section",
     "sample_pairs",
     "sample_section",
+    "story_of",
     "to_svg",
     "verdict",
     "write_index",
+    "written_page",
 ]

@@ -48,13 +48,12 @@ class Tiles:
         """Leave no file: a tile is on the page only."""
 
 
-def report_tile(folder: Path, link: str, *, also: Sequence[tuple[str, str]] = ()) -> Tile:
-    """The tile of a report that was written: its title, its first picture and the first sentence of its answer.
+def report_tile(folder: Path, link: str) -> Tile:
+    """The tile of a report that was written: its title, its answer and its first picture.
 
     Args:
         folder: of the report.
         link: to that folder, seen from the page that shows the tile.
-        also: further links, by their text.
 
     Raises:
         InputError: the folder holds no report.
@@ -65,4 +64,4 @@ def report_tile(folder: Path, link: str, *, also: Sequence[tuple[str, str]] = ()
     if picture:
         svg = (folder / "figures" / f"{picture['name']}.svg").read_text(encoding="utf-8")
         drawn = {"drawing": with_ids(svg, folder.name), "alt": picture["alt"]}
-    return Tile(record["title"], f"{link}/{PAGE}", record["summary"], also=tuple(also), **drawn)
+    return Tile(record["title"], f"{link}/{PAGE}", record["summary"], **drawn)
