@@ -10,8 +10,8 @@ import pyro
 from ppl_models import Report
 from ppl_models.commands.options import FAMILIES
 from ppl_models.reports import Tile, family_page, report_tile, story_of, written_page
+from ppl_models.reports.family_pages import KINDS, density_kind
 from ppl_models.reports.folders import PAGE, RECORD
-from ppl_models.reports.parts import Picture
 from ppl_models.scripts import OutputDir, Quick, Seed, script
 
 HERE, HOME = Path(__file__).parent, {"The gallery": f"../{PAGE}"}
@@ -32,16 +32,16 @@ def families_in(name: str) -> list[str]:
 
 def add_families(report: Report, titles: dict[str, str], *, quick: bool) -> None:
     """Add a page and a tile a family, which link the reports that it is in."""
-    tiles = []
+    tiles = {kind: [] for kind in KINDS}
     for dashed, family in FAMILIES.items():
         places = {titles[name]: f"../../{name}/{PAGE}" for name in titles if dashed in families_in(name)}
         page = report.pages[dashed] = family_page(family, seed=report.seed, quick=quick, links=HOME | places)
         report.check("how the fits of the families' examples ended", page.doubts)
-        drawn = next(part for part in page.parts if isinstance(part, Picture))
-        text = f"Use it {story_of(family).use}."
-        tiles.append(Tile(family.__name__, f"{dashed}/{PAGE}", text, drawn.drawing, drawn.alt))
-    report.prose("The families", "Each page has the story, its symbols, when not to use it, and an example.")
-    report.tiles(tiles)
+        shown = f"Use it {story_of(family).use}.", page.picture.drawing, page.picture.alt
+        tiles[density_kind(family)].append(Tile(family.__name__, f"{dashed}/{PAGE}", *shown))
+    for kind, some in tiles.items():
+        report.prose(f"Families whose log p(x) is {KINDS[kind][0]}", "")
+        report.tiles(some)
 
 
 def add_ways(report: Report, written: list[Path]) -> None:
@@ -52,10 +52,7 @@ def add_ways(report: Report, written: list[Path]) -> None:
         pyro.clear_param_store()  # which Pyro's side of a page fills
         report.check("whether both sides of the same fit agree", page.doubts)
         tiles.append(Tile(page.title, f"{path.stem}/{PAGE}", page.summary))
-    report.prose(
-        "Coming from elsewhere",
-        "The same fit on both sides, the numbers held against each other, and a table of words.",
-    )
+    report.prose("Coming from elsewhere", "The same fit on both sides, its numbers compared, and a table of words.")
     report.tiles(tiles)
 
 
@@ -63,15 +60,13 @@ def main(*, seed: Seed = 0, output_dir: OutputDir = Path("results/gallery"), qui
     """Write the gallery, its pages, and pictures of the reports that lie beside it."""
     started, beside = perf_counter(), reports_beside(output_dir)
     shown = {name: report_tile(place, f"../{name}") for name, place in beside.items()}
-    report = Report("Gallery", seed=seed)
+    report, written = Report("Gallery", seed=seed), WRITTEN[: 1 if quick else None]
     report.summary = (
-        f"{len(FAMILIES)} families, {len(WRITTEN)} ways from elsewhere, {len(shown)} reports: what each is "
+        f"{len(FAMILIES)} families, the same fits in {len(written)} other libraries, {len(shown)} reports: "
     )
-    report.summary += (
-        "for, in a picture and a sentence. Every picture is drawn, and every example run, by the code here."
-    )
+    report.summary += "what each is for, in a picture and a sentence, all drawn and run by the code here."
     add_families(report, {name: tile.title for name, tile in shown.items()}, quick=quick)
-    add_ways(report, WRITTEN[: 1 if quick else None])
+    add_ways(report, written)
     if shown:
         report.prose("The reports", "Each by its first picture and its answer, with the families in it.")
         named = {name: [(FAMILIES[one].__name__, f"{one}/{PAGE}") for one in families_in(name)] for name in shown}

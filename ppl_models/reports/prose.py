@@ -12,7 +12,7 @@ from ppl_models.reports.parts import Text
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")  # no HTML of the text's own reaches the page
 ADDRESS = re.compile(r"(?<![<(\"`])https?://[^\s<>]*[^\s<>.,;)]")
 BOXES = {
-    "<table>": '<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>',
+    "<table>": '<div class="scroll whole" role="region" tabindex="0" aria-label="{label}"><table>',
     "</table>": "</table></div>",
     "<pre>": '<pre tabindex="0" role="region" aria-label="Formulas">',
 }

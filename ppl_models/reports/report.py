@@ -27,14 +27,11 @@ from ppl_models.reports.examples import Example, Examples
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
 from ppl_models.reports.prose import Prose
-from ppl_models.reports.rolls import Rolls
-from ppl_models.reports.terms import column_meanings, used_terms
+from ppl_models.reports.terms import Part, column_meanings, used_terms
 from ppl_models.reports.tiles import Tile, Tiles
 
 SCRIPTS = ("report.js", "player.js")
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pandas", "arviz")
-
-Part = Text | Table | Picture | Rolls | Draws | Examples | Tiles
 
 
 @dataclass
@@ -161,6 +158,11 @@ class Report:
         for name, under in self.pages.items():
             (place / name).mkdir()
             under._fill(place / name, None)
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first picture of the page, if there is one."""
+        return next((part for part in self.parts if isinstance(part, Picture)), None)
 
     @property
     def _opening(self) -> tuple[str, ...]:

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from ppl_models.evaluation.diagnostics import UNRELIABLE_KHAT
 from ppl_models.evaluation.differences import UNRELIABLE_DIFFERENCE
+from ppl_models.reports.examples import Examples
 from ppl_models.reports.parts import Draws, Picture, Table, Text
 from ppl_models.reports.rolls import Rolls
+from ppl_models.reports.tiles import Tiles
+
+Part = Text | Table | Picture | Rolls | Draws | Examples | Tiles
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ TERMS = (
 )
 
 
-def used_terms(parts: Iterable[Text | Table | Picture | Rolls | Draws], *said: str) -> list[Term]:
+def used_terms(parts: Iterable[Part], *said: str) -> list[Term]:
     """The terms that a report uses, in the order of the list.
 
     Args:
@@ -152,7 +156,7 @@ def column_meanings() -> dict[str, str]:
     return {column: term.meaning for term in TERMS for column in term.columns}
 
 
-def _prose(part: Text | Table | Picture | Rolls | Draws) -> str:
+def _prose(part: Part) -> str:
     if isinstance(part, Text):
         return f"{part.heading}\n{part.body}"
     if isinstance(part, Table):

@@ -1,9 +1,10 @@
 """A page written in Markdown, whose code is run for it where it can be.
 
-``# Title`` and a paragraph, which is the summary, come first; ``## Heading`` begins a section. A fence such as
-`` ```python scikit-learn `` is code and whose it is; fences that follow one another stand side by side. Where a fence
-`` ```text mclust 6.0.0 `` follows, its code is not run here: the fence holds what it printed, and by what. Python shares
-one set of names down the page. Numbers that two neighbours print under one name have to agree, or the page says so.
+``# Title`` and a paragraph, which is the summary, come first; ``## Heading`` begins a section. A fence that opens with
+``python scikit-learn`` is code and whose it is; fences that follow one another stand side by side. Where one follows
+that opens with ``text mclust 6.0.0``, the code before it is not run here: that fence holds what it printed, and by what.
+Python shares one set of names down the page. Numbers that neighbours print under one name have to agree, or the page
+says so.
 """
 
 import re
