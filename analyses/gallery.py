@@ -40,7 +40,7 @@ def add_families(report: Report, titles: dict[str, str], *, quick: bool) -> None
         shown = f"Use it {story_of(family).use}.", page.picture.drawing, page.picture.alt
         tiles[density_kind(family)].append(Tile(family.__name__, f"{dashed}/{PAGE}", *shown))
     for kind, some in tiles.items():
-        report.prose(f"Families whose log p(x) is {KINDS[kind][0]}", "")
+        report.prose(f"Families with {KINDS[kind][0]}", "")
         report.tiles(some)
 
 

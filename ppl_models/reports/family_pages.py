@@ -25,9 +25,15 @@ USE = re.compile(r"^Use it (when\b.+?);\s+(not\s+when\b.+?\.)(?:\n\n|\s*\Z)", re
 PICTURE = re.compile(r"^Picture: (.+?\.)(?:\n\n|\s*\Z)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"``(\w+)\.py``")
 KINDS = {
-    Exact: ("exact", "exact under the guide, which integrates class or component and parameters out in closed form."),
-    Amortised: ("a lower bound", "a lower bound by K draws of the guide, which rises with K; its error is told."),
-    Family: ("none", "none: the family is no density, and `log_density` refuses it."),
+    Exact: (
+        "an exact log p(x)",
+        "exact under the guide, which integrates class or component and parameters out in closed form.",
+    ),
+    Amortised: (
+        "a lower bound of log p(x)",
+        "a lower bound by K draws of the guide, which rises with K; its error is told.",
+    ),
+    Family: ("no log p(x)", "none: the family is no density, and `log_density` refuses it."),
 }  # what log p(x) of a held-out row is, in short and at length
 SHAPES = "N rows, D columns, K classes or components, L dimensions of z."
 FEW_STEPS = 50
@@ -121,7 +127,7 @@ def density_kind(family: type[Family]) -> type[Family]:
 
     >>> from ppl_models import Autoencoder, Mixture
     >>> [KINDS[density_kind(family)][0] for family in (Autoencoder, Mixture)]
-    ['none', 'exact']
+    ['no log p(x)', 'an exact log p(x)']
     """
     return next(kind for kind in KINDS if issubclass(family, kind))
 
