@@ -2,8 +2,8 @@
 
 ``# Title`` and a paragraph, which is the summary, come first; ``## Heading`` begins a section. A fence that opens with
 ``python scikit-learn`` is code and whose it is; fences that follow one another stand side by side. Where one follows
-that opens with ``text mclust 6.0.0``, the code before it is not run here: that fence holds what it printed, and by
-what. Python shares one set of names down the page. Numbers that neighbours print under one name have to agree, or the page
+that opens with ``text mclust 6.0.0``, the code before it is not run here: the text is what it printed, and by what.
+Python shares one set of names down the page. Numbers that neighbours print under one name have to agree, or the page
 says so.
 """
 
