@@ -67,7 +67,7 @@ class Chain(dist.TorchDistribution):
         found = pairs_sum(*logs, codes)
         if (hidden := hidden_steps(codes, self.initial.shape[-1])) is not None:
             everything = torch.cat([logs[0], logs[1].flatten(-2)], -1)
-            found = found.index_add(-1, hidden.rows, hidden.evidence(everything).mT)
+            found = found.index_add(-1, hidden.rows, hidden.conditional(everything).log_integral)
         return found[self.member, torch.arange(len(codes), device=codes.device)]
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Float[Tensor, "*batch steps"]:

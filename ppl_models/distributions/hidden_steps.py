@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ppl_models.distributions.hidden import Hidden
+from ppl_models.distributions.hidden import Given, Hidden
 
 UNSEEN = -1  # in the place of a token's code
 Codes = Int[Tensor, "rows steps"]
@@ -31,23 +31,36 @@ class HiddenSteps(Hidden):
 
     tokens: int
 
-    def evidence(self, expected: Float[Tensor, "*batch classes natural"]) -> Float[Tensor, "*batch incomplete classes"]:
-        """What the sum over the holes adds to T(x)·e, nats."""
+    def conditional(self, expected: Float[Tensor, "*batch classes natural"]) -> "Fillings":
+        """The sum over the holes, given the tokens that were seen.
+
+        Args:
+            expected: what multiplies the statistics.
+        """
         initial, transition = split(expected, self.tokens)
         codes = self.values.long()
         whole = list(_forward(initial[..., None, :], transition[..., None, :, :], codes))[-1].logsumexp(-1)
-        return (whole - pairs_sum(initial, transition, codes)).mT
+        return Fillings(whole - pairs_sum(initial, transition, codes), expected)
 
     def completion(
-        self,
-        expected: Float[Tensor, "*batch classes natural"],
-        responsibilities: Float[Tensor, "*batch incomplete classes"],
+        self, given: "Fillings", weights: Float[Tensor, "*batch classes incomplete"]
     ) -> Float[Tensor, "*batch classes natural"]:
         """What E[T(x)] adds to the sums of T(x) without the holes: the slope of the evidence."""
         with torch.enable_grad():
-            free = expected.detach().requires_grad_()
-            weighed = (self.evidence(free) * responsibilities).sum()
+            free = given.expected.detach().requires_grad_()
+            weighed = (self.conditional(free).log_integral * weights).sum()
         return torch.autograd.grad(weighed, free)[0]
+
+
+@dataclass(frozen=True)
+class Fillings(Given):
+    """The holes given the tokens that were seen.
+
+    Attributes:
+        expected: what multiplies the statistics.
+    """
+
+    expected: Float[Tensor, "*batch classes natural"]
 
 
 def hidden_steps(codes: Codes, tokens: int) -> HiddenSteps | None:

@@ -116,7 +116,7 @@ class PointMass(Conjugate):
 
     def draw_given(self, natural: Tensor, member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """The missing cells from the likelihood of each row's class, given the observed ones."""
-        drawn = self.block.complete(self.block.decode(natural), member, values, observed)
+        drawn = self.complete(self.decode(natural), member, values, observed)
         if not self.sums_missing and (hidden := self.hidden(values, observed)) is not None:
             ones = torch.ones_like(hidden.values[:, 0])
             drawn[hidden.rows] = hidden.draw(natural, member[hidden.rows], ones)
@@ -147,6 +147,10 @@ class PointMass(Conjugate):
     def likelihood(self, theta: Mapping[str, Tensor], member: Tensor) -> dist.Distribution:
         """The likelihood's own."""
         return self.block.likelihood(theta, member)
+
+    def complete(self, theta: Mapping[str, Tensor], member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """The rows with a draw of their missing cells."""
+        return self.block.complete(theta, member, values, observed)
 
     def mode(self, natural: Tensor, *, flat: bool) -> dict[str, Tensor]:
         """The likelihood's own."""

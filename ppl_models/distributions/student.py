@@ -242,6 +242,10 @@ class StudentT(PointMass):
         """A row from the t of each row's class."""
         return self.likelihood(self.decode(natural), member).sample().to(natural)
 
+    def complete(self, theta: Mapping[str, Tensor], member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+        """The rows with a draw of their missing cells; ``StudentRows`` draws those of rows with any cell seen."""
+        return torch.where(observed, values, self.likelihood(theta, member).sample().to(values))
+
     def count_parameters(self, classes: int) -> int:
         """The normal block's, and the degrees of freedom."""
         estimated = 0 if self.tails.freedom is not None else 1 if self.tails.tied else classes

@@ -285,7 +285,7 @@ def log_joint_of(
     everything = torch.cat([*encoded, log_of_probability(family.weights.from_sites(sites))[..., None]], -1)
     joint = everything @ features.statistics.mT + features.base
     for index, hidden in features.hidden.items():
-        joint = joint.index_add(-1, hidden.rows, hidden.evidence(encoded[index]).mT)
+        joint = joint.index_add(-1, hidden.rows, hidden.conditional(encoded[index]).log_integral)
     return joint
 
 

@@ -27,6 +27,7 @@ from ppl_models.reports.examples import Example, Examples
 from ppl_models.reports.folders import INDEX_MARK, MARK, PAGE, RECORD, read_record, replaced_folder, require_index_place
 from ppl_models.reports.parts import Draws, Live, Picture, Table, Text
 from ppl_models.reports.prose import Prose
+from ppl_models.reports.rolls import Rolls
 from ppl_models.reports.terms import Part, column_meanings, used_terms
 from ppl_models.reports.tiles import Tile, Tiles
 
