@@ -48,8 +48,8 @@ INDEX = ["title", "bar"]
 
 
 def phrase_schema() -> Schema:
-    """The schema of phrases: 32 categorical columns of one vocabulary."""
-    return Schema(tuple(Column(name, "categorical", VOCABULARY) for name in STEP_NAMES))
+    """The schema of phrases: a sequence of 32 steps over one vocabulary."""
+    return Schema(tuple(Column(name, "categorical", VOCABULARY) for name in STEP_NAMES), sequence=True)
 
 
 def melody_phrases(melodies: pd.DataFrame) -> pd.DataFrame:

@@ -1,18 +1,16 @@
 """What a family is: a Pyro model and guide, the schema they describe, and what inference may ask of them.
 
 **How to add a family.** Write one file in this folder. Its docstring tells the generative story in mathematics, a
-table of symbol, site and shape, the limits, the references, when to use it and when not, an example and what its figure
-shows, in the form of ``reports/family_pages.py``, which makes the family's page of that. Then:
+table of symbol, site and shape, limits, references, when to use it and when not, an example and what its figure shows,
+in the form of ``reports/family_pages.py``, which makes the family's page of that. Then:
 
 1. ``Model(nn.Module)``, whose ``forward(batch, rows)`` samples the story in Pyro: everything about rows inside
    ``weighted_rows(batch, rows)``, so that a minibatch's ELBO is unbiased for all rows;
 2. ``Guide(nn.Module)``, with the same signature and the same latent sites in the same order;
 3. a subclass of ``Exact``, ``Amortised`` or plain ``Family`` that pairs them and fills in the abstract methods; where
    rows have a class, of ``ClassProduct``, whose fits and answers are there (1 and 2 are its ``story`` and ``answer``).
-
-Parameters are plain ``nn.Parameter``s: no ``pyro.param``, no ``pyro.module``, no store. Then add lines to
-``families/__init__.py``, an entry to ``tests/cases.py`` and a row to the README's table; the laws in ``tests/`` run on
-it by themselves, and nothing changes in inference, evaluation or reports.
+Parameters are plain ``nn.Parameter``s in no store. Then add lines to ``families/__init__.py``, an entry to
+``tests/cases.py``, whose laws run on it by themselves, and a row to the README's table; nothing else changes.
 """
 
 from abc import ABC, abstractmethod

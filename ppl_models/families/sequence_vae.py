@@ -28,6 +28,35 @@ the CPU.
 References: Bowman, Vilnis, Vinyals, Dai, Jozefowicz and Bengio (2016), Generating sentences from a continuous space,
 https://arxiv.org/abs/1511.06349; Roberts, Engel, Raffel, Hawthorne and Eck (2018), A hierarchical latent vector model
 for learning long-term structure in music, https://arxiv.org/abs/1803.05428.
+
+Use it when rows are sequences with a shape over many steps, such as melodies, and what lies between two of them is the
+question; not when rows are few beside the networks' weights, log p(x) must be exact, or columns are in no order.
+
+>>> import numpy as np
+>>> import ppl_models as ppl
+>>> from ppl_models import inference
+>>> from ppl_models.datasets import split_by_melody
+>>> from ppl_models.families import SequenceVAE
+>>> from ppl_models.recurrent import Recurrent
+>>> from ppl_models.reports import image_grid
+>>> table = ppl.load("melodies")
+>>> parts = split_by_melody(table.frame, seed=0)
+>>> prepare = ppl.prepare(parts.train, table.schema)
+>>> train, validation, test = map(prepare, (parts.train, parts.validation, parts.test))
+>>> family = SequenceVAE(table.schema, latent=8, network=Recurrent(hidden=32, dropout=0.3))
+>>> method = inference.Gradient(steps=300, learning_rate=6e-3)
+>>> found = ppl.fit(family, train, validation, seed=0, method=method)
+>>> density = ppl.log_density(family, test, seed=0, draws=100)
+>>> print(f"log p(x): {density.elpd / 32:.1f} nats per held-out step, {density.kind} by {density.draws} draws")
+log p(x): -1.0 nats per held-out step, lower bound by 100 draws
+>>> sides = {"held-out phrases": parts.test, "drawn": ppl.sample(family, 6, seed=0)}
+>>> codes = {name: np.stack([side[step].cat.codes for step in side], 1)[:6] for name, side in sides.items()}
+>>> tokens = np.eye(len(table.schema.vocabulary))
+>>> rolls = {name: tokens[some].transpose(0, 2, 1)[:, ::-1] for name, some in codes.items()}
+>>> figure = image_grid(rolls, columns=3)
+
+Picture: phrases of two bars that were held out, and phrases drawn; time runs to the right, pitch upwards, and the two
+lowest lines are rest and hold.
 """
 
 from collections.abc import Iterator

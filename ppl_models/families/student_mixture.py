@@ -33,6 +33,32 @@ its width. References: Peel and McLachlan (2000), Robust mixture modelling using
 https://doi.org/10.1023/A:1008981510081; Archambeau and Verleysen (2007), Robust Bayesian clustering,
 https://doi.org/10.1016/j.neunet.2006.06.009, have a posterior of the parameters, under which no density is exact;
 Juárez and Steel (2010), https://doi.org/10.1198/jbes.2009.07145, for the prior of the degrees of freedom.
+
+Use it when clumps of real columns have heavy tails, or some rows are far from all the others and must not move them;
+not when tails are light, which ``GaussianMixture`` tells with a posterior of its parameters, or when the far rows are a
+group of their own.
+
+>>> import numpy as np
+>>> import ppl_models as ppl
+>>> from ppl_models.families import StudentMixture
+>>> from ppl_models.reports import sample_pairs
+>>> table = ppl.load("iris")
+>>> frame = table.frame.sample(frac=1, random_state=0, ignore_index=True)
+>>> columns = list(table.schema.names)
+>>> frame.loc[:7, columns] += np.random.default_rng(0).normal(scale=5, size=(8, 4))
+>>> parts = ppl.split(frame, seed=0)
+>>> prepare = ppl.prepare(parts.train, table.schema)
+>>> for mixture in (ppl.GaussianMixture, StudentMixture):
+...     family = mixture(table.schema, components=2)
+...     found = ppl.fit(family, prepare(parts.train), seed=0)
+...     density = ppl.log_density(family, prepare(parts.test))
+...     print(f"log p(x), {mixture.__name__}: {density.elpd:.2f} nats per held-out row, {density.kind} under the guide")
+log p(x), GaussianMixture: -6.87 nats per held-out row, exact under the guide
+log p(x), StudentMixture: -4.08 nats per held-out row, exact under the guide
+>>> drawn = ppl.sample(family, 150, seed=0)
+>>> figure = sample_pairs(frame, drawn, columns=columns[:3], sides=("irises, some moved", "drawn"))
+
+Picture: three columns of the irises, of which eight were moved far, and rows drawn from the t mixture.
 """
 
 from dataclasses import replace
