@@ -14,8 +14,9 @@ import ppl_models
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 EXAMPLE, CLASSICAL = BLOCKS[:2]
-BRIDGE, STREAMED, SEARCH = (
-    next(block for block in BLOCKS if name in block) for name in ("to_arviz", "stream(", "GridSearchCV")
+BRIDGE, PLAYED, STREAMED, SEARCH = (
+    next(block for block in BLOCKS if name in block)
+    for name in ("to_arviz", "melodies_section", "stream(", "GridSearchCV")
 )
 
 
@@ -35,6 +36,13 @@ def test_the_example_has_fifteen_lines():
 
 def test_the_example_writes_a_report(outcome):
     assert (outcome[0] / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_melodies_are_written_and_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(PLAYED, {"ppl": ppl_models})
+    assert (tmp_path / "phrases.mid").stat().st_size > 1000
+    assert (tmp_path / "report" / "index.html").read_text().count("<svg") >= 9
 
 
 def test_the_readme_shows_the_table_that_the_example_prints(outcome):
