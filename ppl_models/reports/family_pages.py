@@ -25,7 +25,7 @@ USE = re.compile(r"^Use it (when\b.+?);\s+(not\s+when\b.+?\.)(?:\n\n|\s*\Z)", re
 PICTURE = re.compile(r"^Picture: (.+?\.)(?:\n\n|\s*\Z)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"``(\w+)\.py``")
 KINDS = {
-    Exact: ("an exact log p(x)", "exact under the guide, class or component and parameters integrated out."),
+    Exact: ("an exact log p(x)", "exact under the guide: all that it has a posterior of is integrated out."),
     Amortised: ("a lower bound of log p(x)", "a lower bound by K draws of the guide that rises with K."),
     Family: ("no log p(x)", "none: the family is no density, and `log_density` refuses it."),
 }  # what log p(x) of a held-out row is, in short and at length
