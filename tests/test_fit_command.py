@@ -12,7 +12,7 @@ from ppl_models.cli import app, exit_on_bad_input
 from ppl_models.commands.fit import meaning
 from ppl_models.commands.options import FAMILIES, make_family, make_method, settings
 from ppl_models.commands.runs import open_fit
-from ppl_models.datasets import prepared_share, stream
+from ppl_models.datasets import prepared_share, sequence_table, stream
 from ppl_models.errors import InputError
 from ppl_models.inference import Gradient, Objective, evaluations
 from ppl_models.nn import Convolutional
@@ -130,12 +130,14 @@ def test_a_file_in_the_place_of_the_folder_is_refused(iris, tmp_path):
     assert "expected a folder for the run, got a file" in str(done.exception)
 
 
-NEEDED = {"mixture": "components=2", "gaussian-mixture": "components=2", "naive-bayes": ""}
+NEEDED = {"mixture": "components=2", "gaussian-mixture": "components=2", "naive-bayes": "", "markov-chain": ""}
+OF_STEPS = ("markov-chain", "sequence-vae")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_named(name):
-    family = make_family(f"{name}: {NEEDED.get(name, 'latent=1')}", load("iris").schema)
+    schema = sequence_table([["a", "b"]]).schema if name in OF_STEPS else load("iris").schema
+    family = make_family(f"{name}: {NEEDED.get(name, 'latent=1')}", schema)
     assert type(family) is FAMILIES[name]
 
 
