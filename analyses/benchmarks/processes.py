@@ -22,6 +22,7 @@ from torch import distributed
 
 from ppl_models import VAE, fit, prepare
 from ppl_models.datasets import share_of
+from ppl_models.datasets.shares import leave
 from ppl_models.errors import FitWarning
 from ppl_models.inference import Gradient, NaturalGradient
 from ppl_models.nn import Dense
@@ -49,7 +50,7 @@ def work(kind: str, *, quick: bool, seed: int) -> None:
     elbo = fit(family, train, seed=seed, method=method).elbo
     if distributed.get_rank() == 0:
         print(json.dumps({"seconds": perf_counter() - begun, "elbo": elbo}))
-    distributed.destroy_process_group()
+    leave()
 
 
 def run(kind: str, processes: int, *, quick: bool, seed: int, copies: int = 1) -> dict[str, float]:
