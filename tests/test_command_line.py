@@ -147,7 +147,7 @@ def test_a_schema_is_seen_and_told(tmp_path, customers):
 
 def test_bundled_tables_are_listed_and_written(tmp_path):
     listed = {line["name"]: line["rows"] for line in json.loads(ask("datasets", "--json").stdout)}
-    assert listed["iris"] == 150 and len(listed) == 9
+    assert listed["iris"] == 150 and listed["melodies"] == 273 and len(listed) == 10
     ask("datasets", "iris", "--output", tmp_path / "iris.csv")
     again, bundled = pd.read_csv(tmp_path / "iris.csv"), load("iris").frame
     assert list(again) == list(bundled) and (again.to_numpy() == bundled.to_numpy()).all()

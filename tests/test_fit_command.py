@@ -130,7 +130,8 @@ def test_a_file_in_the_place_of_the_folder_is_refused(iris, tmp_path):
     assert "expected a folder for the run, got a file" in str(done.exception)
 
 
-NEEDED = {"mixture": "components=2", "gaussian-mixture": "components=2", "naive-bayes": "", "markov-chain": ""}
+MIXTURES = dict.fromkeys(("mixture", "gaussian-mixture", "student-mixture"), "components=2")
+NEEDED = MIXTURES | {"naive-bayes": "", "markov-chain": ""}
 OF_STEPS = ("markov-chain", "sequence-vae")
 
 
