@@ -10,7 +10,7 @@ import pytest
 from ppl_models.datasets import notes_of
 from ppl_models.reports import Report, melodies_section
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path (apt install chromium)")
 
@@ -45,36 +45,6 @@ def place(tmp_path_factory):
     melodies_section(report, MELODIES, caption="Three.", tempo=TEMPO)
     melodies_section(report, PATH, caption="Nine.", name="path", tempo=TEMPO, path=True)
     return report.write(tmp_path_factory.mktemp("page") / "report")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def open_page(browser, place):
-    """Open the page; after the test nothing may have been told to the console or asked of the network."""
-    contexts, told = [], []
-
-    def opened(*, scheme: str = "light", width: int = SCREEN, script: bool = True):
-        size = {"width": width, "height": 900}
-        contexts.append(browser.new_context(color_scheme=scheme, viewport=size, java_script_enabled=script))
-        page = contexts[-1].new_page()
-        page.add_init_script(LISTEN)
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("request", lambda request: request.url == place.as_uri() or told.append(request.url))
-        page.goto(place.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert told == []
 
 
 def expected(*melodies: list[str]) -> np.ndarray:

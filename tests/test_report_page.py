@@ -13,7 +13,7 @@ from PIL import Image
 from ppl_models.evaluation import Density
 from ppl_models.reports import Report, comparison_section, conclusion, pairs_section
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path (apt install chromium)")
 
@@ -56,35 +56,6 @@ def place(tmp_path_factory):
     wide = pd.DataFrame({f"a_long_column_name_{number}": RANDOM.normal(size=3) for number in range(24)})
     report.table("wide", wide, caption="A table wider than any page.")
     return report.write(tmp_path_factory.mktemp("page") / "report")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def open_page(browser, place):
-    """Open the page; after the test nothing may have been told to the console or asked of the network."""
-    contexts, told = [], []
-
-    def opened(*, scheme: str = "light", width: int = SCREEN, script: bool = True):
-        size = {"width": width, "height": 900}
-        contexts.append(browser.new_context(color_scheme=scheme, viewport=size, java_script_enabled=script))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("request", lambda request: request.url == place.as_uri() or told.append(request.url))
-        page.goto(place.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert told == []
 
 
 def column(page, at: int) -> list[str]:
