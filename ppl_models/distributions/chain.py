@@ -132,7 +132,7 @@ class DirichletChain(Conjugate):
 
     def predictive(self, natural: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """By Pólya's urns, of each row as a whole; holes by the sum over all that may stand there."""
-        codes = torch.where(observed, values, UNSEEN).long()
+        codes = _codes(values, observed)
         found = self._urns(natural, codes)
         for row, alike in _alike(codes):
             found[alike] = self._by_filling(natural, self._filled(row)).logsumexp(0)
@@ -191,7 +191,7 @@ class DirichletChain(Conjugate):
 
     def draw_given(self, natural: Tensor, member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """Holes by the probabilities of their fillings, and what follows the last token from the urns."""
-        codes = torch.where(observed, values, UNSEEN).long()
+        codes = _codes(values, observed)
         for row, alike in _alike(codes):
             filled = self._filled(row)
             logits = self._by_filling(natural, filled).mT[member[alike]]
@@ -214,7 +214,7 @@ class DirichletChain(Conjugate):
 
     def hidden(self, values: Tensor, observed: Tensor) -> HiddenSteps | None:
         """The rows with holes."""
-        return hidden_steps(torch.where(observed, values, UNSEEN).long(), self.tokens)
+        return hidden_steps(_codes(values, observed), self.tokens)
 
     def unconstrain(self, natural: Tensor) -> dict[str, Tensor]:
         """log concentrations, (..., C) and (..., C, C)."""
@@ -241,7 +241,7 @@ class DirichletChain(Conjugate):
     def complete(self, theta: Mapping[str, Tensor], member: Tensor, values: Tensor, observed: Tensor) -> Tensor:
         """Missing steps given the parameters and the steps around them."""
         logs = (log_of_probability(theta[name]) for name in ("initial", "transition"))
-        return complete(*logs, member, torch.where(observed, values, UNSEEN).long()).to(values)
+        return complete(*logs, member, _codes(values, observed)).to(values)
 
     def mode(self, natural: Tensor, *, flat: bool) -> dict[str, Tensor]:
         """Shares of the counts; even ones after a token that was never left."""
@@ -270,6 +270,11 @@ class DirichletChain(Conjugate):
     @staticmethod
     def _joined(initial: Tensor, transition: Tensor) -> Tensor:
         return torch.cat([initial, transition.flatten(-2)], -1)
+
+
+def _codes(values: Tensor, observed: Tensor) -> Codes:
+    """Tokens, −1 where missing."""
+    return torch.where(observed, values, UNSEEN).long()
 
 
 def _alike(codes: Codes) -> Iterator[tuple[Int[Tensor, " steps"], Int[Tensor, " alike"]]]:
