@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
+from ppl_models.linear import Linear
 
 Activation = Literal["silu", "relu", "tanh", "softplus"]
 Downsampling = Literal["stride", "pool"]
@@ -143,7 +144,7 @@ class Layers(nn.Module, ABC):
 
     def output(self, numbers: int) -> nn.Module:
         """A linear layer from the last hidden one to so many numbers, some for each pixel in the case of an image."""
-        return nn.Linear(self.width, numbers)
+        return Linear(self.width, numbers)
 
 
 class MLP(Layers):
@@ -152,7 +153,7 @@ class MLP(Layers):
     def __init__(self, inputs: int, hidden: Sequence[int], activation: type[nn.Module] = nn.SiLU) -> None:
         super().__init__()
         sizes = [inputs, *hidden]
-        layers = [(nn.Linear(before, after), activation()) for before, after in pairwise(sizes)]
+        layers = [(Linear(before, after), activation()) for before, after in pairwise(sizes)]
         self.layers = nn.Sequential(*(part for pair in layers for part in pair))
         self.width = sizes[-1]
 
@@ -193,7 +194,7 @@ class ImageDecoder(Layers):
         self.dense = MLP(latent, network.hidden[::-1], ACTIVATIONS[network.activation])
         self.start = (channels[0], *shapes[-1])
         features = channels[0] * shapes[-1][0] * shapes[-1][1]
-        layers: list[nn.Module] = [nn.Linear(self.dense.width, features), ACTIVATIONS[network.activation]()]
+        layers: list[nn.Module] = [Linear(self.dense.width, features), ACTIVATIONS[network.activation]()]
         layers.append(nn.Unflatten(-1, self.start))
         for (before, after), (height, width) in zip(pairwise(channels), shapes[-2::-1], strict=True):
             odd = (1 - height % 2, 1 - width % 2)  # twice the size before it is this size, or one more
@@ -219,7 +220,7 @@ class PixelOutput(nn.Module):
     def __init__(self, features: int, pixels: int, numbers: int) -> None:
         super().__init__()
         self.pixels = pixels
-        self.weight = nn.Linear(features, numbers, bias=False)
+        self.weight = Linear(features, numbers, bias=False)
         self.bias = nn.Parameter(torch.zeros(pixels, numbers))
 
     def reset_parameters(self) -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError, at_least_one
+from ppl_models.linear import Linear
 
 Codes = Int[Tensor, "rows steps"]
 
@@ -97,14 +98,14 @@ class StepWriter(nn.Module):
         self.bars = -(-steps // self.bar)
         self.width = steps * max(network.hidden, tokens)
         self.conductor = None if network.bar is None else nn.GRU(latent, network.hidden, batch_first=True)
-        self.conducted = None if network.bar is None else nn.Linear(latent, network.hidden)
+        self.conducted = None if network.bar is None else Linear(latent, network.hidden)
         context = latent if network.bar is None else network.hidden
-        self.begin = nn.Linear(context, network.hidden)
-        self.beside = nn.Linear(context, network.embedding)
+        self.begin = Linear(context, network.hidden)
+        self.beside = Linear(context, network.embedding)
         self.embedding = nn.Embedding(tokens + 2, network.embedding)  # with one for the start, one for not told
         self.layer = nn.GRU(network.embedding, network.hidden, batch_first=True)
         self.dropout = nn.Dropout(network.dropout)
-        self.output = nn.Linear(network.hidden, tokens)
+        self.output = Linear(network.hidden, tokens)
 
     def forward(
         self, z: Float[Tensor, "*draws rows latent"], codes: Codes, seen: Bool[Tensor, "rows steps"] | None

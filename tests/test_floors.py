@@ -13,6 +13,7 @@ FLOORS = {
     "datasets": 0,
     "evaluation": 0,
     "distributions": 1,
+    "linear": 1,
     "nn": 1,
     "recurrent": 1,
     "families": 2,

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import kl_divergence, register_kl
 
+from ppl_models.linear import Linear
+
 LOG_SCALE_LIMIT = 10.0
 GuideKind = Literal["diagonal", "full", "autoregressive-flow", "spline-flow"]
 
@@ -36,8 +38,8 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
-        self.loc = nn.Linear(width, latent)
-        self.log_scale = nn.Linear(width, latent)
+        self.loc = Linear(width, latent)
+        self.log_scale = Linear(width, latent)
 
     def forward(self, hidden: Float[Tensor, "*batch width"]) -> dist.Distribution:
         """(..., width) to a distribution over (..., latent)."""
@@ -61,7 +63,7 @@ class DiagonalNormal(nn.Module):
         return dist.Normal(base.loc.detach(), base.scale.detach()).to_event(1)
 
 
-class NearZero(nn.Linear):
+class NearZero(Linear):
     """A linear layer that starts at almost nothing: the noise breaks ties and no more."""
 
     def reset_parameters(self) -> None:
@@ -75,8 +77,8 @@ class FullNormal(nn.Module):
 
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
-        self.loc = nn.Linear(width, latent)
-        self.log_scale = nn.Linear(width, latent)
+        self.loc = Linear(width, latent)
+        self.log_scale = Linear(width, latent)
         self.below = NearZero(width, latent * (latent - 1) // 2)
         self.register_buffer("places", torch.tril_indices(latent, latent, -1), persistent=False)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ppl_models.errors import InputError
+from ppl_models.linear import Linear
 from ppl_models.nn import ACTIVATIONS, MLP, ImageDecoder, PixelOutput
 
 Step = dict[str, object]
@@ -131,6 +132,7 @@ def _up(layer: nn.ConvTranspose2d, size: tuple[int, int], numbers: Numbers) -> S
 STEPS: dict[type[nn.Module], Callable[[nn.Module, Numbers], list[Step]]] = {
     nn.Sequential: _sequential,
     nn.Linear: _linear,
+    Linear: _linear,
     MLP: _mlp,
     ImageDecoder: _image,
     PixelOutput: _pixels,

@@ -44,6 +44,7 @@ from ppl_models.families.decoding import Decoding, Model, by_rows, sample_shift
 from ppl_models.families.encoder import Encoder
 from ppl_models.families.family import Weighed
 from ppl_models.families.plates import weighted_rows
+from ppl_models.linear import Linear
 from ppl_models.nn import Network
 
 
@@ -53,7 +54,7 @@ class Guide(nn.Module):
     def __init__(self, schema: Schema, latent: int, *, network: Network, shifts: int) -> None:
         super().__init__()
         self.encoder = Encoder(schema, network)
-        self.loc = nn.Linear(self.encoder.width, latent)
+        self.loc = Linear(self.encoder.width, latent)
         self.shifts = shifts
 
     def encode(self, batch: Dataset) -> Float[Tensor, "rows latent"]:

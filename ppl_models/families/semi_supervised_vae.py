@@ -71,6 +71,7 @@ from ppl_models.families.labelled_vae import LabelledVAE, beside, every_class
 from ppl_models.families.mixture import classify
 from ppl_models.families.plates import weighted_rows
 from ppl_models.families.starts import one_hot
+from ppl_models.linear import Linear
 from ppl_models.nn import Network
 
 
@@ -115,7 +116,7 @@ class Guide(labelled_vae.Guide):
     def __init__(self, schema: Schema, latent: int, *, network: Network, kind: GuideKind, shifts: int) -> None:
         super().__init__(schema, latent, network=network, kind=kind, shifts=shifts)
         self.recogniser = Encoder(schema, network)
-        self.logits = nn.Linear(self.recogniser.width, schema.classes)
+        self.logits = Linear(self.recogniser.width, schema.classes)
 
     def log_classes(self, batch: Dataset) -> Float[Tensor, "rows classes"]:
         """log q(y | x) of each row, nats."""
