@@ -29,6 +29,7 @@ ANALYSES = (
     "latent_classes",
     "latent_spaces",
     "losses",
+    "melodies",
     "missing_cells",
     "missing_votes",
     "penguins",

@@ -1,0 +1,69 @@
+"""Are points between two melodies melodies too? A sequence VAE beside a Markov chain, and beside blending the notes."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import pandas as pd
+import typer
+from melody_gaps import path_section
+from melody_measures import measured, step_density
+from melody_models import CHAIN, PATHS, fitted, judges_of, settings
+from melody_paths import MIXED, TYPICAL, blended, decoded, pairs_of
+from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
+from melody_sections import by_step, concept_section, kept_section, phrases_of
+
+import ppl_models as ppl
+from ppl_models.datasets import read_chorales, split_by_melody
+from ppl_models.reports import comparison_section, conclusion
+from ppl_models.scripts import OutputDir, Quick, Seed, script
+
+PLACE, PAIRS = Path("results/melodies"), 250
+Data = Annotated[Path | None, typer.Option(help="Chorales (npz), as read_chorales takes them; else bundled melodies.")]
+
+
+def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, quick: Quick = False) -> None:
+    """Compare densities of held-out phrases, walk between them, and draw, move and play some."""
+    started, table = perf_counter(), ppl.load("melodies")
+    frames = split_by_melody(table.frame, seed=seed) if data is None else read_chorales(data)
+    prepare = ppl.prepare(frames.train, table.schema)
+    train, validation, test = map(prepare, (frames.train, frames.validation, frames.test))
+    fits = fitted(train, validation, seed=seed, quick=quick)
+    families, draws = {name: found.family for name, found in fits.items()}, 20 if quick else 500
+    densities = {name: ppl.log_density(family, test, seed=seed, draws=draws) for name, family in families.items()}
+    report = ppl.Report("Melodies: what lies between two of them?", seed=seed)
+    report.summary, report.sure = conclusion(comparison_section(report, densities, fits, train=train))
+    text = (
+        "The same in nats a step, which is nats per row / 32; higher is better. diff is from the Markov chain, dse its "
+    )
+    text += "standard error over phrases, dse by melody over melodies, whose phrases are alike. What was chosen was so "
+    steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(settings(fits))
+    report.table("steps", steps, caption=f"{text}on validation phrases.", digits=4)
+    known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
+    family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
+    text = (
+        f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is about "
+    )
+    text += (
+        f"the {len(others)} others, none twice, and the VAE whose KL has a light weight, so that its codes say more."
+    )
+    report.text("Between phrases", text)
+    phrases = phrases_of(family, others)
+    kept_section(report, family, phrases)
+    phrase_rolls(report, family, phrases.tokens, phrases.codes, others.names)
+    pairs = pairs_of(phrases.titles, count=20 if quick else PAIRS, seed=seed)
+    (start, end), (first, last) = (each[pairs.T] for each in (phrases.codes, phrases.tokens))
+    paths = decoded(family, start, end, seed=seed) | blended(first, last, seed=seed)
+    judges, how = judges_of(fits, validation), {"draws": draws // 10, "seed": seed}
+    ends = {name: step_density(judge, phrases.tokens, **how).mean() for name, judge in judges.items()}
+    path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], ends)
+    path_rolls(report, {name: paths[name][0] for name in (TYPICAL, MIXED)}, others.names[pairs[0]])
+    drawn_rolls(report, {name: families[name] for name in {CHAIN: 0, **judges, PATHS: 0}}, seed=seed)
+    concept = concept_section(report, family, phrases_of(family, train), phrases, seed=seed)
+    concept_rolls(report, family, concept, phrases.codes, others.names)
+    print(report.summary)
+    report.write(output_dir, seconds=perf_counter() - started)
+
+
+if __name__ == "__main__":
+    script(main)

@@ -1,0 +1,61 @@
+"""Are paths through the latent space more probable than blended notes? The differences, and their words."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from melody_measures import ERRORS, Melodies, means
+from melody_paths import DRAWN, MIXED, POINTS, TYPICAL
+
+from ppl_models import Report
+from ppl_models.families import Family
+
+CLEAR = 4  # standard errors
+
+
+def gaps(values: Mapping[str, pd.DataFrame], judges: Mapping[str, Family], melodies: Melodies) -> pd.DataFrame:
+    """What latent paths have more of each family's nats a step than blended ones, pair by pair."""
+    latent, blended = ([name for name in values if name.startswith(start)] for start in ("latent", "blended"))
+    found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
+    table = means(found, melodies).rename_axis(["path", "less"])
+    return table.assign(**{f"{judge} / se": table[judge] / table[f"{judge} se"] for judge in judges})
+
+
+def path_section(
+    report: Report,
+    values: Mapping[str, pd.DataFrame],
+    judges: Mapping[str, Family],
+    melodies: Melodies,
+    ends: Mapping[str, float],
+) -> pd.DataFrame:
+    """Add how probable and how even the paths are, and return the differences."""
+    chain, vae = judges
+    themselves = " and ".join(f"{value:.3f} under “{name}”" for name, value in ends.items())
+    text = (
+        f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each; means over pairs. Nats a step of the "
+    )
+    text += f"points between the ends, exact under “{chain}” and a lower bound under “{vae}”; held-out phrases "
+    text += f"themselves have {themselves}. Smoothness: tokens that change from a point to the next; all changes over "
+    text += "the tokens in which the ends differ (1 goes straight); the largest change over the mean (1 is even)."
+    report.table("paths", means(values, melodies).rename_axis("path"), caption=f"{text} {ERRORS}")
+    table = gaps(values, judges, melodies)
+    text = "Latent less blended paths, pair by pair, nats a step between the ends. Typical rows are the most probable "
+    text += (
+        "tokens one after another, which densities like better than rows that were played; drawn ones have the noise "
+    )
+    report.table("gaps", table, caption=f"{text}of rows, so that theirs is the stricter test. {ERRORS}")
+    report.summary += f" {answer(table, chain)}"
+    return table
+
+
+def answer(table: pd.DataFrame, chain: str) -> str:
+    """Whether points between phrases are more probable under the chain than mixed notes, and than all blends."""
+    first, share = table.loc[(TYPICAL, MIXED)], table[f"{chain} / se"].gt(CLEAR)
+    above = "more" if share[(TYPICAL, MIXED)] else "not more"
+    least = ", ".join(
+        f"{name.split(', ', 1)[1]} {share[name].sum()} of {len(share[name])}" for name in (TYPICAL, DRAWN)
+    )
+    return (
+        f"Under the {chain} points between two phrases have {first[chain]:+.3f} nats a step "
+        f"(se {first[f'{chain} se']:.3f}) beside mixed notes, {above} by over {CLEAR} se; "
+        f"ways to blend that are so far behind: {least}."
+    )

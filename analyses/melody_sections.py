@@ -1,0 +1,73 @@
+"""The parts of the report on melodies: nats a step, what codes keep, and more notes or fewer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+from melody_concepts import kept, many_notes, moved
+from melody_measures import ERRORS, jackknife
+from melody_models import CHAIN
+
+from ppl_models import Report
+from ppl_models.datasets import Dataset
+from ppl_models.datasets.melodies import STEPS
+from ppl_models.evaluation import ConceptVector, Density, compare
+from ppl_models.families import SequenceVAE
+from ppl_models.inference import encode
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Phrases as tokens, places in the vocabulary, with their codes and the titles of their melodies."""
+
+    tokens: Int[np.ndarray, "rows steps"]
+    codes: Float[np.ndarray, "rows latent"]
+    titles: Shaped[np.ndarray, " rows"]
+
+
+def phrases_of(family: SequenceVAE, rows: Dataset) -> Phrases:
+    """Prepared phrases, encoded."""
+    titles = rows.names.get_level_values("title").to_numpy()
+    return Phrases(rows.values.long().numpy(), encode(family, rows).to_numpy(), titles)
+
+
+def kept_section(report: Report, family: SequenceVAE, phrases: Phrases) -> None:
+    """Add how much of held-out phrases comes back from their codes."""
+    table = kept(family, phrases.codes, phrases.tokens, phrases.titles)
+    text = (
+        "Share of a held-out phrase's steps whose token comes back when a code is decoded, and of those where a note "
+    )
+    text += "begins: its own code, another held-out phrase's, and the prior's mean, which is told nothing of it. "
+    report.table("reconstruction", table, caption=text + ERRORS)
+    own = table.iloc[0]
+    report.summary += (
+        f" Decoded from its code a phrase has {own['steps']:.1%} of its steps back (se {own['steps se']:.1%})."
+    )
+
+
+def by_step(densities: Mapping[str, Density], titles: Shaped[np.ndarray, " rows"]) -> pd.DataFrame:
+    """Held-out nats a step (nats per row / 32), differences from the chain, and errors over rows and over melodies."""
+    table = compare(densities, reference=CHAIN)
+    steps = table[["elpd", "se", "diff", "dse"]] / STEPS
+    apart = {name: (one.values - densities[CHAIN].values) / STEPS for name, one in densities.items()}
+    errors = {name: jackknife(values, titles[:, None])[1] for name, values in apart.items()}
+    return steps.assign(dse_by_melody=pd.Series(errors)).join(table["kind"])
+
+
+def concept_section(
+    report: Report, family: SequenceVAE, train: Phrases, held_out: Phrases, *, seed: int
+) -> ConceptVector:
+    """Add what the concept vector of many notes, found in training phrases, does to held-out ones."""
+    concept, apart = many_notes(train.codes, train.tokens, train.titles, seed=seed)
+    table, (change, error) = moved(family, concept, held_out.codes, held_out.titles)
+    text = "Notes begun in held-out phrases decoded with the vector of many notes added so often. It leads from the "
+    text += (
+        f"third of training phrases with the fewest to the third with the most, {apart:.1f} notes apart; its length "
+    )
+    text += f"is {concept.length:.2f}, bootstrap se of its coordinates {np.linalg.norm(concept.se):.2f} together, "
+    text += f"{concept.ratio:.1f} times what chance gives (p {concept.p_value:.3f}). "
+    report.table("notes", table, caption=text + ERRORS)
+    report.summary += f" A unit of the vector of many notes adds {change:.2f} notes (se {error:.2f})."
+    return concept
