@@ -34,19 +34,15 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     report = ppl.Report("Melodies: what lies between two of them?", seed=seed)
     report.summary, report.sure = conclusion(comparison_section(report, densities, fits, train=train))
     text = (
-        "The same in nats a step, which is nats per row / 32; higher is better. diff is from the Markov chain, dse its "
+        "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its standard "
     )
-    text += "standard error over phrases, dse by melody over melodies, whose phrases are alike. What was chosen was so "
+    text += "error over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
     steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(settings(fits))
     report.table("steps", steps, caption=f"{text}on validation phrases.", digits=4)
     known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
     family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
-    text = (
-        f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is about "
-    )
-    text += (
-        f"the {len(others)} others, none twice, and the VAE whose KL has a light weight, so that its codes say more."
-    )
+    text = f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is "
+    text += f"about the {len(others)} others, none twice, and the VAE whose KL weighs little: its codes say more."
     report.text("Between phrases", text)
     phrases = phrases_of(family, others)
     kept_section(report, family, phrases)

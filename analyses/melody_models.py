@@ -53,9 +53,10 @@ def best(fits: list[Fit], validation: Dataset) -> Fit:
 
 
 def judges_of(fits: Mapping[str, Fit], validation: Dataset) -> dict[str, Family]:
-    """The chain, and the VAE of the highest bound of validation phrases."""
-    vae = best([found for name, found in fits.items() if name.startswith("VAE")], validation)
-    return {name: found.family for name, found in fits.items() if name == CHAIN or found is vae}
+    """The chain, and of the VAEs that do not decode the paths the one of the highest bound of validation phrases."""
+    names = [f"VAE, {name}" for name in DECODERS]
+    vae = best([fits[name] for name in names], validation)
+    return {name: fits[name].family for name in [CHAIN, *names] if name == CHAIN or fits[name] is vae}
 
 
 def settings(fits: Mapping[str, Fit]) -> pd.Series:

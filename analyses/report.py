@@ -16,6 +16,7 @@ from ppl_models.scripts import Quick, Seed, Strict, script
 
 ANALYSES = (
     "trust",
+    "melodies",
     "census",
     "comparisons",
     "covariances",
@@ -29,7 +30,6 @@ ANALYSES = (
     "latent_classes",
     "latent_spaces",
     "losses",
-    "melodies",
     "missing_cells",
     "missing_votes",
     "penguins",
