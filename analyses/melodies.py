@@ -33,10 +33,8 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     densities = {name: ppl.log_density(family, test, seed=seed, draws=draws) for name, family in families.items()}
     report = ppl.Report("Melodies: what lies between two of them?", seed=seed)
     report.summary, report.sure = conclusion(comparison_section(report, densities, fits, train=train))
-    text = (
-        "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its standard "
-    )
-    text += "error over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
+    text = "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its error "
+    text += "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
     steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(settings(fits))
     report.table("steps", steps, caption=f"{text}on validation phrases.", digits=4)
     known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))

@@ -29,11 +29,7 @@ def step_density(
 def changes(paths: Paths) -> pd.DataFrame:
     """How many tokens change from point to point, and how evenly, as ``evaluation.smoothness`` has it.
 
-    A distance is the number of tokens that differ, so that the first path below goes straight and in one jump. NaN
-    where a path ends as it began, or never moves.
-
-    >>> changes(np.array([[[0, 0], [1, 1], [1, 1]], [[2, 2], [2, 2], [2, 2]]])).values.tolist()
-    [[1.0, 1.0, 2.0], [0.0, nan, nan]]
+    A distance is the number of tokens that differ. NaN where a path ends as it began, or never moves.
     """
     steps, chord = (paths[:, 1:] != paths[:, :-1]).sum(-1), (paths[:, -1] != paths[:, 0]).sum(-1)
     table = pd.DataFrame({CHANGED: steps.mean(1), DETOUR: steps.sum(1), JUMP: steps.max(1)}).astype(float)

@@ -20,7 +20,7 @@ DECODERS = {"flat": None, "hierarchical": STEPS_PER_BAR}
 def fitted(train: Dataset, validation: Dataset, *, seed: int, quick: bool) -> dict[str, Fit]:
     """The best fits by validation phrases: of smoothings and sizes, and of networks told all tokens before or half."""
     schema, last = train.schema, -1 if quick else None
-    smoothings, sizes, forgets = SMOOTHING[1:2] if quick else SMOOTHING, SIZES[:last], FORGET[quick:]
+    smoothings, sizes, forgets = SMOOTHING[1:2] if quick else SMOOTHING, SIZES[: 1 if quick else None], FORGET[quick:]
     exact = {
         "naive Bayes": [NaiveBayes(schema, smoothing=each) for each in smoothings],
         "mixture": [Mixture(schema, components=size, smoothing=each) for size in sizes for each in smoothings],
@@ -42,7 +42,7 @@ def vae(
 ) -> Fit:
     """A sequence VAE, flat or with a conductor over bars, told all tokens before but a share."""
     network = Recurrent(hidden=16 if quick else 64, dropout=0.2, forget=forget, bar=bar)
-    steps = {"steps": 60, "check_every": 30} if quick else {"steps": 600, "check_every": 50}
+    steps = {"steps": 40, "check_every": 20} if quick else {"steps": 600, "check_every": 50}
     climb = Gradient(**steps, patience=6, learning_rate=6e-3, objective=Objective(kl=kl, warm_up=steps["steps"] // 3))
     return fit(SequenceVAE(train.schema, latent=LATENT, network=network), train, validation, seed=seed, method=climb)
 

@@ -42,23 +42,25 @@ def blended(first: Tokens, last: Tokens, *, seed: int) -> dict[str, Paths]:
     first, last = first[:, None], last[:, None]
     turn = np.random.default_rng(seed).random(first.shape)
     near, sounds = np.where(AT <= 0.5, first, last), (_sounding(first), _sounding(last))
-    both, mean = np.minimum(*sounds) >= PITCHES, np.rint((1 - AT) * sounds[0] + AT * sounds[1]).astype(int)
+    both, mean = np.minimum(*sounds) >= PITCHES, (1 - AT) * sounds[0] + AT * sounds[1]
     return {
         MIXED: np.where(turn < AT, last, first),
-        AVERAGED: np.where((near >= PITCHES) & both, mean, near),
+        AVERAGED: np.where((near >= PITCHES) & both, np.floor(mean + 0.5).astype(int), near),
         MEDLEY: np.where(np.arange(STEPS) < STEPS * (1 - AT), first, last),
     }
 
 
 def decoded(family: SequenceVAE, start: Codes, end: Codes, *, seed: int) -> dict[str, Paths]:
     """The paths of codes: the typical rows along lines and along great circles, and a row drawn at each point."""
-    ends = start, end
-    lines = codes_of(family, interpolate(*ends, steps=POINTS, kind="linear"))
-    circles = codes_of(family, interpolate(*ends, steps=POINTS, kind="spherical"))
+    lines = interpolate(start, end, steps=POINTS, kind="linear")
+    circles = interpolate(start, end, steps=POINTS, kind="spherical")
     with seeded(seed), torch.no_grad():
-        drawn = draw_rows(family, lines)
-    found = {TYPICAL: typical_rows(family, lines), TURNED: typical_rows(family, circles), DRAWN: drawn}
-    return {name: rows.long().numpy() for name, rows in found.items()}
+        drawn = draw_rows(family, codes_of(family, lines)).long().numpy()
+    typical = {
+        name: decoded_tokens(family, codes.reshape(-1, family.latent))
+        for name, codes in ((TYPICAL, lines), (TURNED, circles))
+    }
+    return {name: tokens.reshape(drawn.shape) for name, tokens in typical.items()} | {DRAWN: drawn}
 
 
 def decoded_tokens(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"]) -> Int[np.ndarray, "rows steps"]:
