@@ -33,6 +33,7 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     densities = {name: ppl.log_density(family, test, seed=seed, draws=draws) for name, family in families.items()}
     report = ppl.Report("Melodies: what lies between two of them?", seed=seed)
     report.summary, report.sure = conclusion(comparison_section(report, densities, fits, train=train))
+    report.text("Nats a step", "")
     text = "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its error "
     text += "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
     steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(settings(fits))
@@ -41,7 +42,7 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
     text = f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is "
     text += f"about the {len(others)} others, none twice, and the VAE whose KL weighs little: its codes say more."
-    report.text("Between phrases", text)
+    report.text("Held-out phrases, rebuilt", text)
     phrases = phrases_of(family, others)
     kept_section(report, family, phrases)
     phrase_rolls(report, family, phrases.tokens, phrases.codes, others.names)
@@ -52,7 +53,9 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     ends = {name: step_density(judge, phrases.tokens, **how).mean() for name, judge in judges.items()}
     path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], ends)
     path_rolls(report, {name: paths[name][0] for name in (TYPICAL, MIXED)}, others.names[pairs[0]])
+    report.text("Drawn", "")
     drawn_rolls(report, {name: families[name] for name in {CHAIN: 0, **judges, PATHS: 0}}, seed=seed)
+    report.text("More notes, fewer notes", "")
     concept = concept_section(report, family, phrases_of(family, train), phrases, seed=seed)
     concept_rolls(report, family, concept, phrases.codes, others.names)
     print(report.summary)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from melody_measures import jackknife
-from melody_paths import PITCHES, decoded_tokens
+from melody_paths import PITCHES, decoded_tokens, notes_begun
 
 from ppl_models.evaluation import ConceptVector, concept_vector
 from ppl_models.families import SequenceVAE
@@ -29,11 +29,6 @@ def kept(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"], tokens: T
     return pd.DataFrame(lines, ["steps", "steps se", "notes", "notes se"]).T.rename_axis("code")
 
 
-def notes_begun(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*batch"]:
-    """How many notes begin."""
-    return (tokens >= PITCHES).sum(-1)
-
-
 def many_notes(
     codes: Float[np.ndarray, "rows latent"], tokens: Tokens, titles: Titles, *, seed: int
 ) -> tuple[ConceptVector, float]:
@@ -51,5 +46,6 @@ def moved(
     """Notes begun in what is decoded with the concept added so often; and the change a unit, with its error."""
     each = {by: notes_begun(decoded_tokens(family, concept.apply(codes, strength=by))) for by in STRENGTHS}
     lines = {by: [*jackknife(n, titles[:, None]), *jackknife(n - each[0], titles[:, None])] for by, n in each.items()}
-    table = pd.DataFrame(lines, ["notes", "se", "change", "change se"]).T.rename_axis("strength")
+    table = pd.DataFrame(lines, ["notes", "se", "change", "change se"]).T
+    table.index = pd.Index([f"{by:+d}" for by in STRENGTHS], name="strength")
     return table, jackknife((each[1] - each[-1]) / 2, titles[:, None])

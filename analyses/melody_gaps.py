@@ -10,6 +10,14 @@ from ppl_models import Report
 from ppl_models.families import Family
 
 CLEAR = 4  # standard errors
+WAYS = (
+    "Latent: what points of a straight line between two codes, or of a great circle, are decoded to, the most probable "
+    "token one after another; drawn: a phrase drawn from what each point is decoded to. Blended, tokens: step after "
+    "step changes over, in random order, from the one phrase's token to the other's. Blended, pitches: the rhythm of "
+    "the nearer phrase, each note at the weighted mean of the two pitches that sound where it begins. Blended, medley: "
+    "the first phrase up to a beat, and from there on the other. Fewer notes are more probable under every model, "
+    "so that their number stands beside."
+)
 
 
 def gaps(values: Mapping[str, pd.DataFrame], judges: Mapping[str, Family], melodies: Melodies) -> pd.DataFrame:
@@ -29,13 +37,17 @@ def path_section(
 ) -> pd.DataFrame:
     """Add how probable and how even the paths are, and return the differences."""
     chain, vae = judges
+    report.text("Between phrases", WAYS)
     themselves = " and ".join(f"{value:.3f} under “{name}”" for name, value in ends.items())
     text = (
-        f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each; means over pairs. Nats a step of the "
+        f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each; means over pairs. Smoothness: tokens "
     )
-    text += f"points between the ends, exact under “{chain}” and a lower bound under “{vae}”; held-out phrases "
-    text += f"themselves have {themselves}. Smoothness: tokens that change from a point to the next; all changes over "
-    text += "the tokens in which the ends differ (1 goes straight); the largest change over the mean (1 is even)."
+    text += "that change from a point to the next; all changes over the tokens in which the ends differ (1 goes "
+    text += (
+        "straight); the largest change over the mean (1 is even). Of the points between the ends: notes that begin, "
+    )
+    text += f"and nats a step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
+    text += f"Held-out phrases themselves have {themselves}."
     report.table("paths", means(values, melodies).rename_axis("path"), caption=f"{text} {ERRORS}")
     table = gaps(values, judges, melodies)
     text = "Latent less blended paths, pair by pair, nats a step between the ends. Typical rows are the most probable "

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, Shaped
+from melody_paths import notes_begun
 
 from ppl_models import log_density
 from ppl_models.datasets.melodies import STEPS
@@ -39,11 +40,12 @@ def changes(paths: Paths) -> pd.DataFrame:
 def measured(
     paths: Mapping[str, Paths], judges: Mapping[str, Family], *, draws: int, seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Every measure of every path: mean nats a step between its ends under each family, and how many tokens change."""
+    """Every measure of every path: tokens that change, and between its ends notes begun and nats a step."""
     draw = {"draws": draws, "seed": seed}
     return {
         name: changes(path).assign(
-            **{judge: step_density(family, path[:, 1:-1], **draw).mean(1) for judge, family in judges.items()}
+            notes=notes_begun(path[:, 1:-1]).mean(1),
+            **{judge: step_density(family, path[:, 1:-1], **draw).mean(1) for judge, family in judges.items()},
         )
         for name, path in paths.items()
     }

@@ -19,21 +19,21 @@ DECODERS = {"flat": None, "hierarchical": STEPS_PER_BAR}
 
 def fitted(train: Dataset, validation: Dataset, *, seed: int, quick: bool) -> dict[str, Fit]:
     """The best fits by validation phrases: of smoothings and sizes, and of networks told all tokens before or half."""
-    schema, last = train.schema, -1 if quick else None
-    smoothings, sizes, forgets = SMOOTHING[1:2] if quick else SMOOTHING, SIZES[: 1 if quick else None], FORGET[quick:]
+    schema, some = train.schema, slice(1 if quick else None)
+    smoothings, sizes, forgets, bars = SMOOTHING[some], SIZES[some], FORGET[quick:], list(DECODERS.values())[some]
     exact = {
         "naive Bayes": [NaiveBayes(schema, smoothing=each) for each in smoothings],
         "mixture": [Mixture(schema, components=size, smoothing=each) for size in sizes for each in smoothings],
         CHAIN: [MarkovChain(schema, smoothing=each) for each in smoothings],
     }
     found = {
-        name: best([fit(one, train, seed=seed, method=CLIMB) for one in some], validation)
-        for name, some in exact.items()
+        name: best([fit(one, train, seed=seed, method=CLIMB) for one in candidates], validation)
+        for name, candidates in exact.items()
     }
     sides = {"train": train, "validation": validation, "seed": seed, "quick": quick}
     for name, bar in DECODERS.items():
         found[f"VAE, {name}"] = best([vae(bar, forget, kl=1.0, **sides) for forget in forgets], validation)
-    found[PATHS] = best([vae(bar, FORGET[-1], kl=LIGHT, **sides) for bar in DECODERS.values()][:last], validation)
+    found[PATHS] = best([vae(bar, FORGET[-1], kl=LIGHT, **sides) for bar in bars], validation)
     return found
 
 

@@ -68,6 +68,11 @@ def decoded_tokens(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"])
     return typical_rows(family, codes_of(family, codes)).long().numpy()
 
 
+def notes_begun(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*batch"]:
+    """How many notes begin."""
+    return (tokens >= PITCHES).sum(-1)
+
+
 def _sounding(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*batch steps"]:
     """The token that each step holds on to."""
     begun = np.maximum.accumulate(np.where(tokens == HELD, 0, np.arange(STEPS)), axis=-1)
