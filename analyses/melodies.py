@@ -38,6 +38,8 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     text += "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
     steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(settings(fits))
     report.table("steps", steps, caption=f"{text}on validation phrases.", digits=4)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in steps["elpd"].items())
+    report.summary += f" In nats a step, which are nats per row / 32: {told}."
     known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
     family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
     text = f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is "
@@ -51,7 +53,7 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     paths = decoded(family, start, end, seed=seed) | blended(first, last, seed=seed)
     judges, how = judges_of(fits, validation), {"draws": draws // 10, "seed": seed}
     ends = {name: step_density(judge, phrases.tokens, **how).mean() for name, judge in judges.items()}
-    path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], ends)
+    path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], pairs, ends)
     path_rolls(report, {name: paths[name][0] for name in (TYPICAL, MIXED)}, others.names[pairs[0]])
     report.text("Drawn", "")
     drawn_rolls(report, {name: families[name] for name in {CHAIN: 0, **judges, PATHS: 0}}, seed=seed)

@@ -20,12 +20,18 @@ WAYS = (
 )
 
 
-def gaps(values: Mapping[str, pd.DataFrame], judges: Mapping[str, Family], melodies: Melodies) -> pd.DataFrame:
-    """What latent paths have more of each family's nats a step than blended ones, pair by pair."""
+def gaps(
+    values: Mapping[str, pd.DataFrame], judges: Mapping[str, Family], melodies: Melodies, pairs: Melodies
+) -> pd.DataFrame:
+    """What latent paths have more of each family's nats a step than blended ones, pair by pair.
+
+    Standard errors are over melodies, and under the first family over the phrases of the pairs, too.
+    """
     latent, blended = ([name for name in values if name.startswith(start)] for start in ("latent", "blended"))
     found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
-    table = means(found, melodies).rename_axis(["path", "less"])
-    return table.assign(**{f"{judge} / se": table[judge] / table[f"{judge} se"] for judge in judges})
+    chain, table = next(iter(judges)), means(found, melodies).rename_axis(["path", "less"])
+    table = table.assign(**{f"{judge} / se": table[judge] / table[f"{judge} se"] for judge in judges})
+    return table.assign(**{f"{chain} se by phrase": means(found, pairs)[f"{chain} se"].to_numpy()})
 
 
 def path_section(
@@ -33,6 +39,7 @@ def path_section(
     values: Mapping[str, pd.DataFrame],
     judges: Mapping[str, Family],
     melodies: Melodies,
+    pairs: Melodies,
     ends: Mapping[str, float],
 ) -> pd.DataFrame:
     """Add how probable and how even the paths are, and return the differences."""
@@ -49,7 +56,7 @@ def path_section(
     text += f"and nats a step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
     text += f"Held-out phrases themselves have {themselves}."
     report.table("paths", means(values, melodies).rename_axis("path"), caption=f"{text} {ERRORS}")
-    table = gaps(values, judges, melodies)
+    table = gaps(values, judges, melodies, pairs)
     text = "Latent less blended paths, pair by pair, nats a step between the ends. Typical rows are the most probable "
     text += (
         "tokens one after another, which densities like better than rows that were played; drawn ones have the noise "
@@ -60,14 +67,11 @@ def path_section(
 
 
 def answer(table: pd.DataFrame, chain: str) -> str:
-    """Whether points between phrases are more probable under the chain than mixed notes, and than all blends."""
-    first, share = table.loc[(TYPICAL, MIXED)], table[f"{chain} / se"].gt(CLEAR)
-    above = "more" if share[(TYPICAL, MIXED)] else "not more"
-    least = ", ".join(
-        f"{name.split(', ', 1)[1]} {share[name].sum()} of {len(share[name])}" for name in (TYPICAL, DRAWN)
-    )
+    """Whether points between phrases are more probable under the chain than mixed tokens, and than each blending."""
+    first, clear = table.loc[(TYPICAL, MIXED)], table[f"{chain} / se"] > CLEAR
+    side = "more" if clear[(TYPICAL, MIXED)] else "not more"
     return (
-        f"Under the {chain} points between two phrases have {first[chain]:+.3f} nats a step "
-        f"(se {first[f'{chain} se']:.3f}) beside mixed notes, {above} by over {CLEAR} se; "
-        f"ways to blend that are so far behind: {least}."
+        f"Under the {chain} points decoded between two phrases have {first[chain]:+.3f} nats a step beside blended "
+        f"tokens (se {first[f'{chain} se']:.3f}), {side} by over {CLEAR} se; so far behind them are {clear[TYPICAL].sum()} of "
+        f"{len(clear[TYPICAL])} ways to blend, and behind phrases drawn there {clear[DRAWN].sum()}."
     )
