@@ -70,8 +70,9 @@ def answer(table: pd.DataFrame, chain: str) -> str:
     """Whether points between phrases are more probable under the chain than mixed tokens, and than each blending."""
     first, clear = table.loc[(TYPICAL, MIXED)], table[f"{chain} / se"] > CLEAR
     side = "more" if clear[(TYPICAL, MIXED)] else "not more"
+    beside = f"{first[chain]:+.3f} nats a step beside blended tokens (se {first[f'{chain} se']:.3f})"
     return (
-        f"Under the {chain} points decoded between two phrases have {first[chain]:+.3f} nats a step beside blended "
-        f"tokens (se {first[f'{chain} se']:.3f}), {side} by over {CLEAR} se; so far behind them are {clear[TYPICAL].sum()} of "
-        f"{len(clear[TYPICAL])} ways to blend, and behind phrases drawn there {clear[DRAWN].sum()}."
+        f"Under the {chain} points decoded between two phrases have {beside}, {side} by over {CLEAR} se; "
+        f"so far behind them are {clear[TYPICAL].sum()} of {len(clear[TYPICAL])} ways to blend, "
+        f"and behind phrases drawn there {clear[DRAWN].sum()}."
     )

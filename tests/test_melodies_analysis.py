@@ -145,6 +145,23 @@ def test_notes_that_begin_are_counted(concepts):
     assert concepts.notes_begun(both).tolist() == [3, 0]
 
 
+@pytest.mark.parametrize(("error", "said"), [(0.1, ", more by over 4 se"), (0.3, ", not more by over 4 se")])
+def test_the_answer_counts_the_blendings_that_are_more_than_four_errors_behind(paths, error, said):
+    gaps = analysis("melody_gaps")
+    blends = (paths.MIXED, paths.AVERAGED, paths.MEDLEY)
+    errors, random = {paths.TYPICAL: error, paths.DRAWN: 10 * error}, np.random.default_rng(0)
+    noise = random.normal(size=60)
+    noise *= 60**0.5 / noise.std(ddof=1)  # of a mean whose standard error is 1
+    noise -= noise.mean()
+    values = {name: pd.DataFrame({"chain": 1 + size * noise}) for name, size in errors.items()}
+    values |= {name: pd.DataFrame({"chain": np.zeros(60)}) for name in blends}
+    melodies = np.stack([np.arange(60)] * 2, axis=1)
+    table = gaps.gaps(values, {"chain": None}, melodies, melodies)
+    np.testing.assert_allclose(table.loc[paths.TYPICAL, "chain / se"], 1 / error)
+    behind = 3 * (error < 1 / gaps.CLEAR)
+    assert f"{said}; so far behind them are {behind} of 3 ways" in gaps.answer(table, "chain")
+
+
 def test_nats_a_step_are_nats_a_row_over_32_with_every_kind_beside(folder):
     rows, steps = (pd.read_csv(folder / f"tables/{name}.csv", index_col="model") for name in ("comparison", "steps"))
     assert set(steps.index) == set(rows.index) and len(steps) == 6
@@ -159,7 +176,9 @@ def test_every_kind_of_path_is_measured_and_set_against_every_blending(folder):
     assert len(table) == 6 and len(gaps) == 9
     for (path, less), line in gaps.iterrows():
         assert line["Markov chain"] == pytest.approx(table.at[path, "Markov chain"] - table.at[less, "Markov chain"])
-    assert json.loads((folder / "run.json").read_text())["summary"].count("points between two phrases") == 1
+    first = gaps.loc[("latent, linear", "blended, tokens")]
+    told = f"{first['Markov chain']:+.3f} nats a step beside blended tokens (se {first['Markov chain se']:.3f})"
+    assert told in json.loads((folder / "run.json").read_text())["summary"]
 
 
 def test_every_sample_and_every_point_of_a_path_is_a_midi_file(folder):
