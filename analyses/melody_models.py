@@ -12,7 +12,8 @@ from ppl_models.inference import Fit, Gradient, NaturalGradient, Objective
 from ppl_models.recurrent import Recurrent
 
 SMOOTHING, SIZES, CLIMB = (0.03, 0.1, 0.3, 1.0), (4, 16, 48), NaturalGradient(restarts=1, starts=4)
-LATENT, FORGET, LIGHT = 16, (0.0, 0.5), 0.2  # LIGHT is the KL's weight of Roberts et al. (2018)
+LATENT, FORGET = 16, (0.0, 0.5)
+LIGHT = 0.2  # the KL's weight where codes are to say more: below 1, as in Roberts et al. (2018)
 CHAIN, PATHS = "Markov chain", "VAE, light KL"
 DECODERS = {"flat": None, "hierarchical": STEPS_PER_BAR}
 
