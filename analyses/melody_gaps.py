@@ -55,24 +55,30 @@ def path_section(
     )
     text += f"and nats a step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
     text += f"Held-out phrases themselves have {themselves}."
-    report.table("paths", means(values, melodies).rename_axis("path"), caption=f"{text} {ERRORS}")
+    average = means(values, melodies).rename_axis("path")
+    report.table("paths", average, caption=f"{text} {ERRORS}")
     table = gaps(values, judges, melodies, pairs)
     text = "Latent less blended paths, pair by pair, nats a step between the ends. Typical rows are the most probable "
     text += (
         "tokens one after another, which densities like better than rows that were played; drawn ones have the noise "
     )
     report.table("gaps", table, caption=f"{text}of rows, so that theirs is the stricter test. {ERRORS}")
-    report.summary += f" {answer(table, chain)}"
+    report.summary += f" {answer(table, average['notes'], chain)}"
     return table
 
 
-def answer(table: pd.DataFrame, chain: str) -> str:
+def answer(table: pd.DataFrame, notes: Mapping[str, float], chain: str) -> str:
     """Whether points between phrases are more probable under the chain than mixed tokens, and than each blending."""
-    first, clear = table.loc[(TYPICAL, MIXED)], table[f"{chain} / se"] > CLEAR
-    side = "more" if clear[(TYPICAL, MIXED)] else "not more"
-    beside = f"{first[chain]:+.3f} nats a step beside blended tokens (se {first[f'{chain} se']:.3f})"
+
+    def beside(path: str) -> str:
+        line, clear = table.loc[(path, MIXED)], table.loc[path, f"{chain} / se"] > CLEAR
+        side = "above" if clear[MIXED] else "not above"
+        return (
+            f"{line[chain]:+.3f} nats a step (se {line[f'{chain} se']:.3f}; {side} by over {CLEAR} se, and so for "
+            f"{clear.sum()} of {len(clear)} ways to blend), with {notes[path]:.1f} notes for {notes[MIXED]:.1f}"
+        )
+
     return (
-        f"Under the {chain} points decoded between two phrases have {beside}, {side} by over {CLEAR} se; "
-        f"so far behind them are {clear[TYPICAL].sum()} of {len(clear[TYPICAL])} ways to blend, "
-        f"and behind phrases drawn there {clear[DRAWN].sum()}."
+        f"Under the {chain}, beside blended tokens, points decoded between two phrases have {beside(TYPICAL)}; "
+        f"phrases drawn there have {beside(DRAWN)}."
     )

@@ -145,7 +145,7 @@ def test_notes_that_begin_are_counted(concepts):
     assert concepts.notes_begun(both).tolist() == [3, 0]
 
 
-@pytest.mark.parametrize(("error", "said"), [(0.1, ", more by over 4 se"), (0.3, ", not more by over 4 se")])
+@pytest.mark.parametrize(("error", "said"), [(0.1, "; above by over 4 se"), (0.3, "; not above by over 4 se")])
 def test_the_answer_counts_the_blendings_that_are_more_than_four_errors_behind(paths, error, said):
     gaps = analysis("melody_gaps")
     blends = (paths.MIXED, paths.AVERAGED, paths.MEDLEY)
@@ -159,7 +159,9 @@ def test_the_answer_counts_the_blendings_that_are_more_than_four_errors_behind(p
     table = gaps.gaps(values, {"chain": None}, melodies, melodies)
     np.testing.assert_allclose(table.loc[paths.TYPICAL, "chain / se"], 1 / error)
     behind = 3 * (error < 1 / gaps.CLEAR)
-    assert f"{said}; so far behind them are {behind} of 3 ways" in gaps.answer(table, "chain")
+    told = gaps.answer(table, dict.fromkeys([*blends, *errors], 7.0), "chain")
+    assert f"{said}, and so for {behind} of 3 ways" in told.split("; phrases drawn")[0]
+    assert "; not above by over 4 se, and so for 0 of 3 ways" in told.split("; phrases drawn")[1]
 
 
 def test_nats_a_step_are_nats_a_row_over_32_with_every_kind_beside(folder):
@@ -177,7 +179,7 @@ def test_every_kind_of_path_is_measured_and_set_against_every_blending(folder):
     for (path, less), line in gaps.iterrows():
         assert line["Markov chain"] == pytest.approx(table.at[path, "Markov chain"] - table.at[less, "Markov chain"])
     first = gaps.loc[("latent, linear", "blended, tokens")]
-    told = f"{first['Markov chain']:+.3f} nats a step beside blended tokens (se {first['Markov chain se']:.3f})"
+    told = f"points decoded between two phrases have {first['Markov chain']:+.3f} nats a step (se "
     assert told in json.loads((folder / "run.json").read_text())["summary"]
 
 
