@@ -6,12 +6,13 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from melody_concepts import phrases_of
 from melody_gaps import path_section
 from melody_measures import measured, step_density
-from melody_models import CHAIN, PATHS, fitted, judges_of, settings
+from melody_models import CHAIN, PATHS, fitted, judges_of
 from melody_paths import MIXED, TYPICAL, blended, decoded, pairs_of
 from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
-from melody_sections import by_step, concept_section, kept_section, phrases_of
+from melody_sections import by_step, concept_section, kept_section, settings
 
 import ppl_models as ppl
 from ppl_models.datasets import read_chorales, split_by_melody

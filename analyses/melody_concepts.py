@@ -1,17 +1,36 @@
 """What a code keeps of a phrase, and how many notes more the concept vector of many notes makes of it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from melody_measures import jackknife
 from melody_paths import PITCHES, decoded_tokens, notes_begun
 
+from ppl_models.datasets import Dataset
 from ppl_models.evaluation import ConceptVector, concept_vector
 from ppl_models.families import SequenceVAE
+from ppl_models.inference import encode
 
 STRENGTHS = (-2, -1, 0, 1, 2)
 Tokens = Int[np.ndarray, "rows steps"]
 Titles = Shaped[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Phrases as tokens, places in the vocabulary, with their codes and the titles of their melodies."""
+
+    tokens: Int[np.ndarray, "rows steps"]
+    codes: Float[np.ndarray, "rows latent"]
+    titles: Shaped[np.ndarray, " rows"]
+
+
+def phrases_of(family: SequenceVAE, rows: Dataset) -> Phrases:
+    """Prepared phrases, encoded."""
+    titles = rows.names.get_level_values("title").to_numpy()
+    return Phrases(rows.values.long().numpy(), encode(family, rows).to_numpy(), titles)
 
 
 def kept(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"], tokens: Tokens, titles: Titles) -> pd.DataFrame:

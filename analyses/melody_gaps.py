@@ -31,7 +31,7 @@ def gaps(
     found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
     chain, table = next(iter(judges)), means(found, melodies).rename_axis(["path", "less"])
     table = table.assign(**{f"{judge} / se": table[judge] / table[f"{judge} se"] for judge in judges})
-    return table.assign(**{f"{chain} se by phrase": means(found, pairs)[f"{chain} se"].to_numpy()})
+    return table.assign(**{"se by phrase": means(found, pairs)[f"{chain} se"].to_numpy()})
 
 
 def path_section(

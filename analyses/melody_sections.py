@@ -1,36 +1,19 @@
 """The parts of the report on melodies: nats a step, what codes keep, and more notes or fewer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
-from melody_concepts import kept, many_notes, moved
+from jaxtyping import Shaped
+from melody_concepts import Phrases, kept, many_notes, moved
 from melody_measures import ERRORS, jackknife
 from melody_models import CHAIN
 
 from ppl_models import Report
-from ppl_models.datasets import Dataset
 from ppl_models.datasets.melodies import STEPS
 from ppl_models.evaluation import ConceptVector, Density, compare
 from ppl_models.families import SequenceVAE
-from ppl_models.inference import encode
-
-
-@dataclass(frozen=True)
-class Phrases:
-    """Phrases as tokens, places in the vocabulary, with their codes and the titles of their melodies."""
-
-    tokens: Int[np.ndarray, "rows steps"]
-    codes: Float[np.ndarray, "rows latent"]
-    titles: Shaped[np.ndarray, " rows"]
-
-
-def phrases_of(family: SequenceVAE, rows: Dataset) -> Phrases:
-    """Prepared phrases, encoded."""
-    titles = rows.names.get_level_values("title").to_numpy()
-    return Phrases(rows.values.long().numpy(), encode(family, rows).to_numpy(), titles)
+from ppl_models.inference import Fit
 
 
 def kept_section(report: Report, family: SequenceVAE, phrases: Phrases) -> None:
@@ -54,6 +37,19 @@ def by_step(densities: Mapping[str, Density], titles: Shaped[np.ndarray, " rows"
     apart = {name: (one.values - densities[CHAIN].values) / STEPS for name, one in densities.items()}
     errors = {name: jackknife(values, titles[:, None])[1] for name, values in apart.items()}
     return steps.assign(dse_by_melody=pd.Series(errors)).join(table["kind"])
+
+
+def settings(fits: Mapping[str, Fit]) -> pd.Series:
+    """What was chosen, in words."""
+    networks = {name: found.family.recurrent for name, found in fits.items() if name.startswith("VAE")}
+    told = {
+        name: f"{'flat' if one.bar is None else 'hierarchical'}, forget {one.forget}" for name, one in networks.items()
+    }
+    exact = {name: found.family for name, found in fits.items() if name not in told}
+    for name, family in exact.items():
+        size = f"{family.classes} components, " if family.classes > 1 else ""
+        told[name] = f"{size}smoothing {family.likelihoods.smoothing}"
+    return pd.Series(told, name="chosen")
 
 
 def concept_section(
