@@ -11,12 +11,11 @@ from ppl_models.families import Family
 
 CLEAR = 4  # standard errors
 WAYS = (
-    "Latent: what points of a straight line between two codes, or of a great circle, are decoded to, the most probable "
-    "token one after another; drawn: a phrase drawn from what each point is decoded to. Blended, tokens: step after "
-    "step changes over, in random order, from the one phrase's token to the other's. Blended, pitches: the rhythm of "
-    "the nearer phrase, each note at the weighted mean of the two pitches that sound where it begins. Blended, medley: "
-    "the first phrase up to a beat, and from there on the other. Fewer notes are more probable under every model, "
-    "so that their number stands beside."
+    "Latent: the most probable tokens, one after another, at points of a straight line or great circle between two "
+    "codes; drawn: a phrase drawn there. Blended, tokens: step after step, in random order, changes over from the one "
+    "phrase's token to the other's; pitches: the rhythm of the nearer phrase, each note at the weighted mean of the "
+    "two pitches that sound where it begins; medley: the first phrase up to a beat, from there on the other. Fewer notes "
+    "are more probable under every model, so that their number stands beside."
 )
 
 
@@ -41,30 +40,25 @@ def path_section(
     melodies: Melodies,
     pairs: Melodies,
     ends: Mapping[str, float],
-) -> pd.DataFrame:
-    """Add how probable and how even the paths are, and return the differences."""
+) -> None:
+    """Add how probable and how even the paths are."""
     chain, vae = judges
     report.text("Between phrases", WAYS)
     themselves = " and ".join(f"{value:.3f} under “{name}”" for name, value in ends.items())
-    text = (
-        f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each; means over pairs. Smoothness: tokens "
-    )
-    text += "that change from a point to the next; all changes over the tokens in which the ends differ (1 goes "
+    text = f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each, means. Smoothness: tokens that "
+    text += "change from a point to the next; all changes over the tokens in which the ends differ (1 goes straight); "
     text += (
-        "straight); the largest change over the mean (1 is even). Of the points between the ends: notes that begin, "
+        "the largest change over the mean (1 is even). Of the points between the ends: notes that begin, and nats a "
     )
-    text += f"and nats a step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
+    text += f"step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
     text += f"Held-out phrases themselves have {themselves}."
     average = means(values, melodies).rename_axis("path")
     report.table("paths", average, caption=f"{text} {ERRORS}")
     table = gaps(values, judges, melodies, pairs)
-    text = "Latent less blended paths, pair by pair, nats a step between the ends. Typical rows are the most probable "
-    text += (
-        "tokens one after another, which densities like better than rows that were played; drawn ones have the noise "
-    )
+    text = "Latent less blended paths, pair by pair, nats a step between the ends. The most probable tokens one after "
+    text += "another are what densities like better than what was played; drawn ones have the noise "
     report.table("gaps", table, caption=f"{text}of rows, so that theirs is the stricter test. {ERRORS}")
     report.summary += f" {answer(table, average['notes'], chain)}"
-    return table
 
 
 def answer(table: pd.DataFrame, notes: Mapping[str, float], chain: str) -> str:
