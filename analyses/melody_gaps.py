@@ -14,8 +14,8 @@ WAYS = (
     "Latent: the most probable tokens, one after another, at points of a straight line or great circle between two "
     "codes; drawn: a phrase drawn there. Blended, tokens: step after step, in random order, changes over from the one "
     "phrase's token to the other's; pitches: the rhythm of the nearer phrase, each note at the weighted mean of the "
-    "two pitches that sound where it begins; medley: the first phrase up to a beat, from there on the other. Fewer notes "
-    "are more probable under every model, so that their number stands beside."
+    "two pitches that sound where it begins; medley: the first phrase up to a beat, from there on the other. Fewer "
+    "notes are more probable under every model, so that their number stands beside."
 )
 
 
