@@ -29,8 +29,8 @@ def gaps(
     latent, blended = ([name for name in values if name.startswith(start)] for start in ("latent", "blended"))
     found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
     chain, table = next(iter(judges)), means(found, melodies).rename_axis(["path", "less"])
-    table = table.assign(**{f"{judge} / se": table[judge] / table[f"{judge} se"] for judge in judges})
-    return table.assign(**{"se by phrase": means(found, pairs)[f"{chain} se"].to_numpy()})
+    by_phrase = means(found, pairs)[f"{chain} se"].to_numpy()
+    return table.assign(**{f"{chain} / se": table[chain] / table[f"{chain} se"], "se by phrase": by_phrase})
 
 
 def path_section(
