@@ -12,7 +12,7 @@ from melody_measures import measured, step_density
 from melody_models import CHAIN, PATHS, fitted, judges_of
 from melody_paths import MIXED, TYPICAL, blended, decoded, pairs_of
 from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
-from melody_sections import by_step, concept_section, kept_section, settings
+from melody_sections import concept_section, kept_section, settings, steps_section
 
 import ppl_models as ppl
 from ppl_models.datasets import read_chorales, split_by_melody
@@ -36,18 +36,12 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     report = ppl.Report("Melodies: what lies between two of them?", seed=seed)
     shown = {name: found for name, found in fits.items() if name not in ("naive Bayes", CHAIN)}  # exact in one step
     report.summary, report.sure = conclusion(comparison_section(report, densities, shown, train=train))
-    report.text("Nats a step", "")
-    text = "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its error "
-    text += "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen "
-    steps = by_step(densities, frames.test.index.get_level_values("title").to_numpy()).join(chosen := settings(fits))
-    report.table("steps", steps, caption=f"{text}on validation phrases.", digits=4)
-    told = ", ".join(f"{name} {value:.3f}" for name, value in steps["elpd"].items())
-    report.summary += f" In nats a step, which are nats per row / 32: {told}."
+    steps_section(report, densities, fits, frames.test.index.get_level_values("title").to_numpy())
     known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
     family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
     text = f"{known.mean():.0%} of the {len(test)} held-out phrases are also in a training melody. What follows is "
     text += f"about the {len(others)} others, none twice, and a VAE whose KL weighs little, so that its codes say more "
-    text += f"({chosen[PATHS]}). It is no density to compare: its bound is far from tight."
+    text += f"({settings(fits)[PATHS]}). Its own bound is far from tight, so that it is not compared."
     report.text("Held-out phrases, rebuilt", text)
     phrases = phrases_of(family, others)
     kept_section(report, family, phrases)

@@ -30,13 +30,22 @@ def kept_section(report: Report, family: SequenceVAE, phrases: Phrases) -> None:
     )
 
 
-def by_step(densities: Mapping[str, Density], titles: Shaped[np.ndarray, " rows"]) -> pd.DataFrame:
-    """Held-out nats a step (nats per row / 32), differences from the chain, and errors over rows and over melodies."""
+def steps_section(
+    report: Report, densities: Mapping[str, Density], fits: Mapping[str, Fit], titles: Shaped[np.ndarray, " rows"]
+) -> None:
+    """Add held-out nats a step, differences from the chain, and their errors over phrases and over melodies."""
     table = compare(densities, reference=CHAIN)
-    steps = table[["elpd", "se", "diff", "dse"]] / STEPS
     apart = {name: (one.values - densities[CHAIN].values) / STEPS for name, one in densities.items()}
-    errors = {name: jackknife(values, titles[:, None])[1] for name, values in apart.items()}
-    return steps.assign(dse_by_melody=pd.Series(errors)).join(table["kind"])
+    errors = pd.Series({name: jackknife(values, titles[:, None])[1] for name, values in apart.items()})
+    steps = (table[["elpd", "se", "diff", "dse"]] / STEPS).assign(dse_by_melody=errors)
+    text = "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its error "
+    text += (
+        "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen on validation "
+    )
+    report.text("Nats a step", "")
+    report.table("steps", steps.join([table["kind"], settings(fits)]), caption=f"{text}phrases.", digits=4)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in steps["elpd"].items())
+    report.summary += f" In nats a step, which are nats per row / 32: {told}."
 
 
 def settings(fits: Mapping[str, Fit]) -> pd.Series:
