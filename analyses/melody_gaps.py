@@ -62,17 +62,17 @@ def path_section(
 
 
 def answer(table: pd.DataFrame, notes: Mapping[str, float], chain: str) -> str:
-    """Whether points between phrases are more probable under the chain than mixed tokens, and than each blending."""
+    """How much more probable than mixed tokens points between phrases are under the chain, and than each blending."""
 
     def beside(path: str) -> str:
-        line, clear = table.loc[(path, MIXED)], table.loc[path, f"{chain} / se"] > CLEAR
-        side = "above" if clear[MIXED] else "not above"
+        line, apart = table.loc[(path, MIXED)], table.loc[path, f"{chain} / se"]
+        more = f"{abs(line[chain]):.3f} nats a step {'more' if line[chain] > 0 else 'less'}"
         return (
-            f"{line[chain]:+.3f} nats a step (se {line[f'{chain} se']:.3f}; {side} by over {CLEAR} se, and so for "
-            f"{clear.sum()} of {len(clear)} ways to blend), with {notes[path]:.1f} notes for {notes[MIXED]:.1f}"
+            f"{more} (se {line[f'{chain} se']:.3f}; {(apart > CLEAR).sum()} of {len(apart)} ways to blend are more "
+            f"than {CLEAR} se below), with {notes[path]:.1f} notes for {notes[MIXED]:.1f}"
         )
 
     return (
-        f"Under the {chain}, beside blended tokens, points decoded between two phrases have {beside(TYPICAL)}; "
+        f"Under the {chain}, points decoded between two phrases have, beside blended tokens, {beside(TYPICAL)}; "
         f"phrases drawn there have {beside(DRAWN)}."
     )

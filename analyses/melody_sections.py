@@ -44,7 +44,7 @@ def steps_section(
     )
     report.text("Nats a step", "")
     report.table("steps", steps.join([table["kind"], settings(fits)]), caption=f"{text}phrases.", digits=4)
-    told = ", ".join(f"{name} {value:.3f}" for name, value in steps["elpd"].items())
+    told = ", ".join(f"{name} {value:.3f}".replace("-", "−") for name, value in steps["elpd"].items())
     report.summary += f" In nats a step, which are nats per row / 32: {told}."
 
 

@@ -66,7 +66,7 @@ def steps_of(module: nn.Module, numbers: Numbers) -> list[Step]:
     if type(module) in NAMES:
         return [{"kind": NAMES[type(module)]}]
     if type(module) not in STEPS:
-        known = ", ".join(sorted(kind.__name__ for kind in [*STEPS, *NAMES]))
+        known = ", ".join(sorted({kind.__name__ for kind in [*STEPS, *NAMES]}))
         raise InputError(f"explorer: expected a decoder of layers {known}, got {type(module).__name__}")
     return STEPS[type(module)](module, numbers)
 
