@@ -39,4 +39,5 @@ def together(family: Family, loss_of: LossOf) -> LossOf:
     """
     device = next(family.parameters()).device
     places = None if device.type == "cpu" else [torch.cuda.current_device()]
-    return DistributedDataParallel(Loss(family, loss_of), device_ids=places, static_graph=True)
+    shared = {"static_graph": True, "gradient_as_bucket_view": True}  # no gradient is copied to be sent
+    return DistributedDataParallel(Loss(family, loss_of), device_ids=places, **shared)
