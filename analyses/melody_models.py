@@ -1,12 +1,16 @@
 """What ``melodies.py`` fits: every family by settings that were chosen on validation phrases."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from melody_paths import PITCHES, decoded_tokens
+import numpy as np
+import pandas as pd
+from melody_paths import PITCHES, decoded_tokens, sounding
 
-from ppl_models import Mixture, NaiveBayes, fit, log_density
-from ppl_models.datasets import Dataset
-from ppl_models.datasets.notes import STEPS_PER_BAR
+from ppl_models import Mixture, NaiveBayes, fit, log_density, prepare
+from ppl_models.datasets import Dataset, Split, phrase_tokens, sequence_table
+from ppl_models.datasets.notes import HOLD, STEPS_PER_BAR, VOCABULARY
+from ppl_models.evaluation import Density
 from ppl_models.families import Family, MarkovChain, SequenceVAE
 from ppl_models.inference import Fit, Gradient, NaturalGradient, Objective, encode
 from ppl_models.recurrent import Recurrent
@@ -14,7 +18,8 @@ from ppl_models.recurrent import Recurrent
 SMOOTHING, SIZES, CLIMB = (0.03, 0.1, 0.3, 1.0), (4, 16, 48), NaturalGradient(restarts=1, starts=4)
 LATENT, FORGET = 16, (0.0, 0.5)
 LIGHT, STEPS = 0.05, 1000  # the KL's weight where codes are to say more: below 1, as in Roberts et al. (2018)
-CHAIN, PATHS = "Markov chain", "VAE, light KL"
+CHAIN, SOUNDING, PATHS = "Markov chain", "Markov chain, sounding", "VAE, light KL"
+EXACT = ("naive Bayes", CHAIN, SOUNDING)  # in one step
 DECODERS = {"flat": None, "hierarchical": STEPS_PER_BAR}
 WALKED = ((None, 0.5), (None, 0.8), (STEPS_PER_BAR, 0.8))  # bar and forget of the VAEs that may decode the paths
 
@@ -41,6 +46,29 @@ def fitted(train: Dataset, validation: Dataset, *, seed: int, quick: bool) -> di
     walked = [vae(bar, forget, kl=LIGHT, **sides) for bar, forget in WALKED[some]]
     found[PATHS] = max(walked, key=lambda one: notes_kept(one.family, validation))
     return found
+
+
+def sounding_chain(frames: Split, *, like: Density, seed: int) -> tuple[Fit, Density]:
+    """The best Markov chain of steps that name the pitch they hold, and its density of the test phrases.
+
+    Told the last step alone, a chain does not know what a held step holds. The phrases are the same, one to one, so
+    that the density is of the same rows as one of theirs that it is ``like``.
+    """
+    named = {part: sounding_tokens(getattr(frames, part)) for part in ("train", "validation", "test")}
+    vocabulary = [*VOCABULARY, *(f"{token}, held" for token in VOCABULARY)]
+    tables = {part: sequence_table(rows, vocabulary=vocabulary) for part, rows in named.items()}
+    preparation = prepare(tables["train"].frame, tables["train"].schema)
+    train, validation, test = (preparation(table.frame) for table in tables.values())
+    chains = [MarkovChain(train.schema, smoothing=each) for each in SMOOTHING]
+    found = best([fit(one, train, seed=seed) for one in chains], validation)
+    return found, replace(log_density(found.family, test), checksum=like.checksum)
+
+
+def sounding_tokens(phrases: pd.DataFrame) -> list[list[str]]:
+    """The tokens of each phrase, held steps by what is held, but for those before any note of the phrase."""
+    tokens = np.array(phrase_tokens(phrases))
+    held = sounding(tokens, tokens == HOLD)
+    return np.where((tokens == HOLD) & (held != HOLD), np.char.add(held, ", held"), tokens).tolist()
 
 
 def vae(

@@ -9,7 +9,7 @@ phrase, and each note has the weighted mean of the two pitches that sound where 
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from ppl_models.datasets.melodies import STEPS
 from ppl_models.datasets.notes import HOLD, VOCABULARY
@@ -41,7 +41,7 @@ def blended(first: Tokens, last: Tokens, *, seed: int) -> dict[str, Paths]:
     """The paths from phrases to phrases, tokens as places in the vocabulary, by the name of the blending."""
     first, last = first[:, None], last[:, None]
     turn = np.random.default_rng(seed).random(first.shape)
-    near, sounds = np.where(AT <= 0.5, first, last), (_sounding(first), _sounding(last))
+    near, sounds = np.where(AT <= 0.5, first, last), [sounding(each, each == HELD) for each in (first, last)]
     both, mean = np.minimum(*sounds) >= PITCHES, (1 - AT) * sounds[0] + AT * sounds[1]
     return {
         MIXED: np.where(turn < AT, last, first),
@@ -73,7 +73,9 @@ def notes_begun(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*ba
     return (tokens >= PITCHES).sum(-1)
 
 
-def _sounding(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*batch steps"]:
-    """The token that each step holds on to."""
-    begun = np.maximum.accumulate(np.where(tokens == HELD, 0, np.arange(STEPS)), axis=-1)
+def sounding(
+    tokens: Shaped[np.ndarray, "*batch steps"], held: Bool[np.ndarray, "*batch steps"]
+) -> Shaped[np.ndarray, "*batch steps"]:
+    """The token that each step holds on to: its own, or the last one that is not held."""
+    begun = np.maximum.accumulate(np.where(held, 0, np.arange(STEPS)), axis=-1)
     return np.take_along_axis(tokens, begun, axis=-1)

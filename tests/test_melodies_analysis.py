@@ -9,7 +9,7 @@ import pytest
 from scripts import analysis
 
 from ppl_models.datasets import read_midi
-from ppl_models.datasets.melodies import STEPS
+from ppl_models.datasets.melodies import STEP_NAMES, STEPS
 from ppl_models.datasets.notes import VOCABULARY
 
 
@@ -164,9 +164,20 @@ def test_the_answer_counts_the_blendings_that_are_more_than_four_errors_behind(p
     assert f"1.000 nats a step more (se {10 * error:.3f}; 0 of 3 ways" in told.split("; phrases drawn")[1]
 
 
+def test_steps_that_name_what_they_hold_tell_the_same_phrases(beside):
+    tokens = np.array(VOCABULARY)[random_phrases(0)]
+    tokens[0, :4] = "hold", "hold", "C4", "hold"
+    named = np.array(analysis("melody_models").sounding_tokens(pd.DataFrame(tokens, columns=STEP_NAMES)))
+    assert named[0, :4].tolist() == ["hold", "hold", "C4", "C4, held"]
+    held = np.char.endswith(named, ", held")
+    assert (np.where(held, "hold", named) == tokens).all()
+    sounds = np.char.replace(named, ", held", "")
+    assert held[:, 1:].any() and (sounds[:, 1:] == sounds[:, :-1])[held[:, 1:]].all()
+
+
 def test_nats_a_step_are_nats_a_row_over_32_with_every_kind_beside(folder):
     rows, steps = (pd.read_csv(folder / f"tables/{name}.csv", index_col="model") for name in ("comparison", "steps"))
-    assert set(steps.index) == set(rows.index) and len(steps) == 5
+    assert set(steps.index) == set(rows.index) and len(steps) == 6
     np.testing.assert_allclose(steps["elpd"], rows.loc[steps.index, "elpd"] / STEPS)
     kinds = {"exact" if "VAE" not in name else "lower bound" for name in steps.index}
     assert kinds == set(steps["kind"]) and steps.at["Markov chain", "diff"] == 0
