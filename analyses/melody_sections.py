@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Shaped
 from melody_concepts import Phrases, kept, many_notes, moved
 from melody_measures import ERRORS, jackknife
-from melody_models import CHAIN
+from melody_models import CHAIN, SOUNDING
 
 from ppl_models import Report
 from ppl_models.datasets.melodies import STEPS
@@ -39,9 +39,8 @@ def steps_section(
     errors = pd.Series({name: jackknife(values, titles[:, None])[1] for name, values in apart.items()})
     steps = (table[["elpd", "se", "diff", "dse"]] / STEPS).assign(dse_by_melody=errors)
     text = "The same in nats a step: nats per row / 32, higher is better. diff is from the Markov chain, dse its error "
-    text += (
-        "over phrases, dse by melody that over melodies, whose phrases are alike. Settings were chosen on validation "
-    )
+    text += f"over phrases, dse by melody that over melodies, whose phrases are alike. “{SOUNDING}” is told what the "
+    text += "step before holds, not only that it does. Settings were chosen on validation "
     report.text("Nats a step", "")
     report.table("steps", steps.join([table["kind"], settings(fits)]), caption=f"{text}phrases.", digits=4)
     told = ", ".join(f"{name} {value:.3f}".replace("-", "−") for name, value in steps["elpd"].items())
