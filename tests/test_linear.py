@@ -1,12 +1,10 @@
 """Large products in single precision are oneDNN's, and nothing but rounding tells: values, slopes, slopes of slopes."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd import gradcheck, gradgradcheck
-from torch.func import jacrev, vmap
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.func import grad, jacrev, vmap
 
 from ppl_models import linear
 from ppl_models.linear import AVAILABLE, WORTH, Linear, Product
@@ -16,7 +14,7 @@ pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this PyTorch has no oneDN
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes that oneDNN was given."""
     seen: list[tuple[int, ...]] = []
 
@@ -70,7 +68,7 @@ def test_columns_may_lie_apart(calls: list) -> None:
     assert len(calls) == 3
 
 
-def test_slopes_of_slopes_are_those_of_pytorch() -> None:
+def test_slopes_of_slopes_are_those_of_pytorch(calls: list) -> None:
     """The gradient's length has the same gradient, which the contractive penalty and the checks of guides need."""
     found = []
     for layer in pair(300, 150):
@@ -79,6 +77,7 @@ def test_slopes_of_slopes_are_those_of_pytorch() -> None:
         slope.square().sum().backward()
         found.append([x.grad, layer.weight.grad, layer.bias.grad])
     assert all(close(mine, other) for mine, other in zip(*found, strict=True))
+    assert len(calls) > 3
 
 
 def test_slopes_are_differences(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +104,56 @@ def test_what_is_small_double_or_transformed_stays_with_pytorch(calls: list) -> 
     large = torch.randn(256, 300)
     assert torch.equal(vmap(ours)(large), vmap(theirs)(large))
     assert torch.equal(vmap(jacrev(ours))(large[:4]), vmap(jacrev(theirs))(large[:4]))
+    assert torch.equal(*(grad(lambda x, layer=layer: layer(x).square().sum())(large) for layer in (ours, theirs)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(ours(large), theirs(large))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        ours(torch.randn(256, 200))
     ours, theirs, large = ours.double(), theirs.double(), large.double()
     assert torch.equal(ours(large), theirs(large))
     assert not calls
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # PyTorch's own, of other hardware
+def test_who_turns_onednn_off_has_it_off(calls: list) -> None:
+    """By PyTorch's own switch."""
+    ours, theirs = pair(300, 150)
+    large = torch.randn(256, 300)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(ours(large), theirs(large))
+    assert not calls
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # PyTorch's own, at the first
+def test_forward_slopes_stay_with_pytorch(calls: list) -> None:
+    """To the bit."""
+    large = torch.randn(256, 300)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(large, large.cos())
+        assert torch.equal(*(forward_ad.unpack_dual(layer(dual)).tangent for layer in pair(300, 150)))
+    assert not calls
+
+
+def test_slopes_of_what_was_multiplied_before_may_be_taken_by_row(calls: list) -> None:
+    """By torch.func's vmap over slopes."""
+    found = []
+    for layer in pair(300, 150):
+        x = torch.linspace(-1, 1, 256 * 300).reshape(256, 300).requires_grad_()
+        y, slopes = layer(x), torch.linspace(0, 1, 3 * 256 * 150).reshape(3, 256, 150)
+        found.append(vmap(lambda slope, y=y, x=x: torch.autograd.grad(y, x, slope, retain_graph=True)[0])(slopes))
+    assert close(*found)
+    assert len(calls) == 1
+
+
+def test_a_weight_that_no_slope_needs_may_change_before_the_slopes() -> None:
+    """As PyTorch has it: the first layer keeps its input alone."""
+    ours, theirs = pair(300, 150)
+    for layer in (ours, theirs):
+        told = layer(torch.ones(256, 300))
+        with torch.no_grad():
+            layer.weight.zero_()
+        told.square().sum().backward()
+    assert close(ours.weight.grad, theirs.weight.grad)
 
 
 def test_no_rows_and_trained_parts(calls: list) -> None:
