@@ -15,7 +15,8 @@ from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
 from melody_sections import concept_section, kept_section, settings, steps_section
 
 import ppl_models as ppl
-from ppl_models.datasets import read_chorales, split_by_melody
+from ppl_models.datasets import Split, read_chorales, split_by_melody
+from ppl_models.errors import InputError
 from ppl_models.reports import comparison_section, conclusion
 from ppl_models.scripts import OutputDir, Quick, Seed, script
 
@@ -27,7 +28,8 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     """Compare densities of held-out phrases, walk between them, and draw, move and play some."""
     started, table = perf_counter(), ppl.load("melodies")
     frames = split_by_melody(table.frame, seed=seed) if data is None else read_chorales(data)
-    prepare = ppl.prepare(frames.train, table.schema)
+    source = "Bundled melodies" if data is None else str(data)
+    new, prepare = new_phrases(frames, source), ppl.prepare(frames.train, table.schema)
     train, validation, test = map(prepare, (frames.train, frames.validation, frames.test))
     fits = fitted(train, validation, seed=seed, quick=quick)
     families, draws = {name: found.family for name, found in fits.items()}, 20 if quick else 500
@@ -37,12 +39,11 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     fits[SOUNDING], densities[SOUNDING] = sounding_chain(frames, like=densities[CHAIN], seed=seed)
     shown = {name: found for name, found in fits.items() if name not in EXACT}
     report.summary, report.sure = conclusion(comparison_section(report, densities, shown, train=train))
-    steps_section(report, densities, fits, frames.test.index.get_level_values("title").to_numpy())
-    known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
-    family, others = families[PATHS], prepare(frames.test[~known].drop_duplicates())
-    text = f"Of {len(test)} held-out phrases, in a training melody too: {known.sum()}. What follows is "
-    text += f"about the {len(others)} others, none twice, and a VAE whose KL weighs little, so that its codes say more "
-    text += f"({settings(fits)[PATHS]}). Its own bound is far from tight, so that it is not compared."
+    steps_section(report, densities, fits, frames, source)
+    family, others = families[PATHS], prepare(new)
+    text = f"What follows is about the {len(others)} held-out phrases that no training melody has, none twice, and a "
+    text += f"VAE whose KL weighs little, so that its codes say more ({settings(fits)[PATHS]}). Its own bound is far "
+    text += "from tight, so that it is not compared."
     report.text("Held-out phrases, rebuilt", text)
     phrases = phrases_of(family, others)
     kept_section(report, family, phrases)
@@ -50,7 +51,7 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     pairs = pairs_of(phrases.titles, count=20 if quick else PAIRS, seed=seed)
     (start, end), (first, last) = (each[pairs.T] for each in (phrases.codes, phrases.tokens))
     paths = decoded(family, start, end, seed=seed) | blended(first, last, seed=seed)
-    judges, how = judges_of(fits, validation), {"draws": draws // 10, "seed": seed}
+    judges, how = judges_of(fits, validation, seed=seed), {"draws": draws // 10, "seed": seed}
     ends = {name: step_density(judge, phrases.tokens, **how).mean() for name, judge in judges.items()}
     path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], pairs, ends)
     path_rolls(report, {name: paths[name][0] for name in (TYPICAL, MIXED)}, others.names[pairs[0]])
@@ -61,6 +62,20 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     concept_rolls(report, family, concept, phrases.codes, others.names)
     print(report.summary)
     report.write(output_dir, seconds=perf_counter() - started)
+
+
+def new_phrases(frames: Split, source: str) -> pd.DataFrame:
+    """Held-out phrases that no training melody has, each once.
+
+    Raises:
+        InputError: they are not of two melodies or more, between which to walk.
+    """
+    known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
+    new = frames.test[~known].drop_duplicates()
+    melodies = new.index.get_level_values("title").nunique()
+    if melodies < 2:
+        raise InputError(f"{source}: expected held-out phrases that are new, of two melodies or more, got {melodies}")
+    return new
 
 
 if __name__ == "__main__":

@@ -41,10 +41,11 @@ def kept(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"], tokens: T
     others = np.roll(codes, len(codes) // 2, axis=0)
     told = {"its own": codes, "another phrase's": others, "the prior's mean": np.zeros_like(codes)}
     begins, lines = tokens >= PITCHES, {}
+    sung = begins.any(1)
     for name, some in told.items():
         right = decoded_tokens(family, some) == tokens
-        steps, notes = jackknife(right.mean(1), titles[:, None]), (right & begins).sum(1) / begins.sum(1).clip(min=1)
-        lines[name] = [*steps, *jackknife(notes, titles[:, None])]
+        notes = (right & begins)[sung].sum(1) / begins[sung].sum(1)
+        lines[name] = [*jackknife(right.mean(1), titles[:, None]), *jackknife(notes, titles[sung, None])]
     return pd.DataFrame(lines, ["steps", "steps se", "notes", "notes se"]).T.rename_axis("code")
 
 

@@ -30,7 +30,7 @@ def gaps(
     found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
     chain, table = next(iter(judges)), means(found, melodies).rename_axis(["path", "less"])
     by_phrase = means(found, pairs)[f"{chain} se"].to_numpy()
-    return table.assign(**{f"{chain} / se": table[chain] / table[f"{chain} se"], "se by phrase": by_phrase})
+    return table.assign(**{f"{chain} / se": table[chain] / table[f"{chain} se"], f"{chain} se by phrase": by_phrase})
 
 
 def path_section(
@@ -55,9 +55,12 @@ def path_section(
     average = means(values, melodies).rename_axis("path")
     report.table("paths", average, caption=f"{text} {ERRORS}")
     table = gaps(values, judges, melodies, pairs)
-    text = "Latent less blended paths, pair by pair, nats a step between the ends. The most probable tokens one after "
-    text += "another are what densities like better than what was played; drawn ones have the noise "
-    report.table("gaps", table, caption=f"{text}of rows, so that theirs is the stricter test. {ERRORS}")
+    text = (
+        "Latent less blended paths, pair by pair, nats a step between the ends. The most probable tokens one after "
+        "another are what densities like better than what was played; drawn ones have the noise of rows, so that "
+        f"theirs is the stricter test. {ERRORS} Those by phrase leave out a phrase at a time."
+    )
+    report.table("gaps", table, caption=text)
     report.summary += f" {answer(table, average['notes'], chain)}"
 
 

@@ -37,12 +37,12 @@ def fitted(train: Dataset, validation: Dataset, *, seed: int, quick: bool) -> di
         CHAIN: [MarkovChain(schema, smoothing=each) for each in smoothings],
     }
     found = {
-        name: best([fit(one, train, seed=seed, method=CLIMB) for one in candidates], validation)
+        name: best([fit(one, train, seed=seed, method=CLIMB) for one in candidates], validation, seed=seed)
         for name, candidates in exact.items()
     }
     sides = {"train": train, "validation": validation, "seed": seed, "quick": quick}
     for name, bar in DECODERS.items():
-        found[f"VAE, {name}"] = best([vae(bar, forget, kl=1.0, **sides) for forget in forgets], validation)
+        found[f"VAE, {name}"] = best([vae(bar, forget, kl=1.0, **sides) for forget in forgets], validation, seed=seed)
     walked = [vae(bar, forget, kl=LIGHT, **sides) for bar, forget in WALKED[some]]
     found[PATHS] = max(walked, key=lambda one: notes_kept(one.family, validation))
     return found
@@ -52,15 +52,16 @@ def sounding_chain(frames: Split, *, like: Density, seed: int) -> tuple[Fit, Den
     """The best Markov chain of steps that name the pitch they hold, and its density of the test phrases.
 
     Told the last step alone, a chain does not know what a held step holds. The phrases are the same, one to one, so
-    that the density is of the same rows as one of theirs that it is ``like``.
+    that the density is of the same rows as one of theirs that it is ``like``. Smoothing gives a little probability to
+    steps that cannot be, such as a pitch held that did not sound.
     """
     named = {part: sounding_tokens(getattr(frames, part)) for part in ("train", "validation", "test")}
-    vocabulary = [*VOCABULARY, *(f"{token}, held" for token in VOCABULARY)]
+    vocabulary = [*VOCABULARY, *(f"{token}, held" for token in VOCABULARY if token != HOLD)]
     tables = {part: sequence_table(rows, vocabulary=vocabulary) for part, rows in named.items()}
     preparation = prepare(tables["train"].frame, tables["train"].schema)
     train, validation, test = (preparation(table.frame) for table in tables.values())
     chains = [MarkovChain(train.schema, smoothing=each) for each in SMOOTHING]
-    found = best([fit(one, train, seed=seed) for one in chains], validation)
+    found = best([fit(one, train, seed=seed) for one in chains], validation, seed=seed)
     return found, replace(log_density(found.family, test), checksum=like.checksum)
 
 
@@ -81,9 +82,9 @@ def vae(
     return fit(SequenceVAE(train.schema, latent=LATENT, network=network), train, validation, seed=seed, method=climb)
 
 
-def best(fits: list[Fit], validation: Dataset) -> Fit:
+def best(fits: list[Fit], validation: Dataset, *, seed: int) -> Fit:
     """The fit of the highest density, or bound by 100 draws, of validation phrases."""
-    return max(fits, key=lambda found: log_density(found.family, validation, seed=0, draws=100).elpd)
+    return max(fits, key=lambda found: log_density(found.family, validation, seed=seed, draws=100).elpd)
 
 
 def notes_kept(family: SequenceVAE, rows: Dataset) -> float:
@@ -92,8 +93,8 @@ def notes_kept(family: SequenceVAE, rows: Dataset) -> float:
     return (decoded_tokens(family, encode(family, rows).to_numpy()) == tokens)[tokens >= PITCHES].mean()
 
 
-def judges_of(fits: Mapping[str, Fit], validation: Dataset) -> dict[str, Family]:
+def judges_of(fits: Mapping[str, Fit], validation: Dataset, *, seed: int) -> dict[str, Family]:
     """The chain, and of the VAEs that do not decode the paths the one of the highest bound of validation phrases."""
     names = [f"VAE, {name}" for name in DECODERS]
-    vae = best([fits[name] for name in names], validation)
+    vae = best([fits[name] for name in names], validation, seed=seed)
     return {name: fits[name].family for name in [CHAIN, *names] if name == CHAIN or fits[name] is vae}

@@ -1,6 +1,7 @@
 """Paths between phrases: laws of the blendings and of the measures, counts by hand, and the report of a quick run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pandas as pd
 import pytest
 from scripts import analysis
 
-from ppl_models.datasets import read_midi
+from ppl_models import load
+from ppl_models.datasets import read_midi, split_by_melody
 from ppl_models.datasets.melodies import STEP_NAMES, STEPS
 from ppl_models.datasets.notes import VOCABULARY
+from ppl_models.errors import InputError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,6 +176,24 @@ def test_steps_that_name_what_they_hold_tell_the_same_phrases(beside):
     assert (np.where(held, "hold", named) == tokens).all()
     sounds = np.char.replace(named, ", held", "")
     assert held[:, 1:].any() and (sounds[:, 1:] == sounds[:, :-1])[held[:, 1:]].all()
+
+
+def test_paths_ask_for_new_phrases_of_two_melodies(beside):
+    script, parts = analysis("melodies"), split_by_melody(load("melodies").frame, seed=0)
+    titles = parts.test.index.get_level_values("title")
+    new = script.new_phrases(parts, "bundled")
+    assert not new.duplicated().any() and set(map(tuple, new.values)) <= set(map(tuple, parts.test.values))
+    for test, got in ((parts.test[titles == titles[0]], 1), (parts.train, 0)):
+        with pytest.raises(
+            InputError, match=f"^bundled: expected held-out phrases .* two melodies or more, got {got}$"
+        ):
+            script.new_phrases(replace(parts, test=test), "bundled")
+
+
+def test_how_sure_is_said_over_melodies_too(folder):
+    run = json.loads((folder / "run.json").read_text())
+    steps = pd.read_csv(folder / "tables/steps.csv", index_col="model")["elpd"].nlargest(2)
+    assert f"Over melodies the lead is {steps.iloc[0] - steps.iloc[1]:.3f} nats a step (se 0." in run["sure"]
 
 
 def test_nats_a_step_are_nats_a_row_over_32_with_every_kind_beside(folder):
