@@ -54,8 +54,8 @@ def steps_section(
     report.summary += f" In nats a step, which are nats per row / 32: {each}."
     first, second = table["elpd"].nlargest(2).index
     lead, error = jackknife((densities[first].values - densities[second].values) / STEPS, held_out)
-    report.sure += " That takes phrases for independent, but those of a melody are alike. Over melodies the lead is "
-    report.sure += f"{lead:.3f} nats a step (se {error:.3f})."
+    report.sure += " That takes phrases for independent, but those of a melody are alike. By melodies the lead over "
+    report.sure += f"“{second}” is {lead:.3f} nats a step (se {error:.3f})."
 
 
 def settings(fits: Mapping[str, Fit]) -> pd.Series:

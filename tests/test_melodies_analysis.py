@@ -193,7 +193,7 @@ def test_paths_ask_for_new_phrases_of_two_melodies(beside):
 def test_how_sure_is_said_over_melodies_too(folder):
     run = json.loads((folder / "run.json").read_text())
     steps = pd.read_csv(folder / "tables/steps.csv", index_col="model")["elpd"].nlargest(2)
-    assert f"Over melodies the lead is {steps.iloc[0] - steps.iloc[1]:.3f} nats a step (se 0." in run["sure"]
+    assert f"over “{steps.index[1]}” is {steps.iloc[0] - steps.iloc[1]:.3f} nats a step (se 0." in run["sure"]
 
 
 def test_nats_a_step_are_nats_a_row_over_32_with_every_kind_beside(folder):
