@@ -4,19 +4,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
-import pandas as pd
 import typer
-from melody_concepts import phrases_of
+from melody_chain import sounding_chain
+from melody_concepts import kept_section
 from melody_gaps import path_section
 from melody_measures import measured, step_density
-from melody_models import CHAIN, EXACT, PATHS, SOUNDING, fitted, judges_of, sounding_chain
+from melody_models import CHAIN, EXACT, PATHS, SOUNDING, fitted, judges_of
 from melody_paths import MIXED, TYPICAL, blended, decoded, pairs_of
+from melody_phrases import new_phrases, phrases_of
 from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
-from melody_sections import concept_section, kept_section, settings, steps_section
+from melody_sections import concept_section, settings, steps_section
 
 import ppl_models as ppl
-from ppl_models.datasets import Split, read_chorales, split_by_melody
-from ppl_models.errors import InputError
+from ppl_models.datasets import read_chorales, split_by_melody
 from ppl_models.reports import comparison_section, conclusion
 from ppl_models.scripts import OutputDir, Quick, Seed, script
 
@@ -62,20 +62,6 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     concept_rolls(report, family, concept, phrases.codes, others.names)
     print(report.summary)
     report.write(output_dir, seconds=perf_counter() - started)
-
-
-def new_phrases(frames: Split, source: str) -> pd.DataFrame:
-    """Held-out phrases that no training melody has, each once.
-
-    Raises:
-        InputError: they are not of two melodies or more, between which to walk.
-    """
-    known = pd.MultiIndex.from_frame(frames.test).isin(pd.MultiIndex.from_frame(frames.train))
-    new = frames.test[~known].drop_duplicates()
-    melodies = new.index.get_level_values("title").nunique()
-    if melodies < 2:
-        raise InputError(f"{source}: expected held-out phrases that are new, of two melodies or more, got {melodies}")
-    return new
 
 
 if __name__ == "__main__":

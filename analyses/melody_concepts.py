@@ -1,36 +1,19 @@
 """What a code keeps of a phrase, and how many notes more the concept vector of many notes makes of it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
-from melody_measures import jackknife
+from melody_measures import ERRORS, jackknife
 from melody_paths import PITCHES, decoded_tokens, notes_begun
+from melody_phrases import Phrases
 
-from ppl_models.datasets import Dataset
+from ppl_models import Report
 from ppl_models.evaluation import ConceptVector, concept_vector
 from ppl_models.families import SequenceVAE
-from ppl_models.inference import encode
 
 STRENGTHS = (-2, -1, 0, 1, 2)
 Tokens = Int[np.ndarray, "rows steps"]
 Titles = Shaped[np.ndarray, " rows"]
-
-
-@dataclass(frozen=True)
-class Phrases:
-    """Phrases as tokens, places in the vocabulary, with their codes and the titles of their melodies."""
-
-    tokens: Int[np.ndarray, "rows steps"]
-    codes: Float[np.ndarray, "rows latent"]
-    titles: Shaped[np.ndarray, " rows"]
-
-
-def phrases_of(family: SequenceVAE, rows: Dataset) -> Phrases:
-    """Prepared phrases, encoded."""
-    titles = rows.names.get_level_values("title").to_numpy()
-    return Phrases(rows.values.long().numpy(), encode(family, rows).to_numpy(), titles)
 
 
 def kept(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"], tokens: Tokens, titles: Titles) -> pd.DataFrame:
@@ -69,3 +52,17 @@ def moved(
     table = pd.DataFrame(lines, ["notes", "se", "change", "change se"]).T
     table.index = pd.Index([f"{by:+d}" for by in STRENGTHS], name="strength")
     return table, jackknife((each[1] - each[-1]) / 2, titles[:, None])
+
+
+def kept_section(report: Report, family: SequenceVAE, phrases: Phrases) -> None:
+    """Add how much of held-out phrases comes back from their codes."""
+    table = kept(family, phrases.codes, phrases.tokens, phrases.titles)
+    text = (
+        "Share of a held-out phrase's steps whose token comes back when a code is decoded, and of those where a note "
+    )
+    text += "begins: its own code, another held-out phrase's, and the prior's mean, which is told nothing of it. "
+    report.table("reconstruction", table, caption=text + ERRORS)
+    own = table.iloc[0]
+    report.summary += (
+        f" Decoded from its code a phrase has {own['steps']:.1%} of its steps back (se {own['steps se']:.1%})."
+    )

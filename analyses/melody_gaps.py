@@ -22,10 +22,7 @@ WAYS = (
 def gaps(
     values: Mapping[str, pd.DataFrame], judges: Mapping[str, Family], melodies: Melodies, pairs: Melodies
 ) -> pd.DataFrame:
-    """What latent paths have more of each family's nats a step than blended ones, pair by pair.
-
-    Standard errors are over melodies, and under the first family over the phrases of the pairs, too.
-    """
+    """What latent paths have more in nats a step than blended ones; errors over melodies, of the first by phrase."""
     latent, blended = ([name for name in values if name.startswith(start)] for start in ("latent", "blended"))
     found = {(one, other): (values[one] - values[other])[[*judges]] for one in latent for other in blended}
     chain, table = next(iter(judges)), means(found, melodies).rename_axis(["path", "less"])
@@ -45,15 +42,15 @@ def path_section(
     chain, vae = judges
     report.text("Between phrases", WAYS)
     themselves = " and ".join(f"{value:.3f} under “{name}”" for name, value in ends.items())
-    text = f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each, means. Smoothness: tokens that "
-    text += "change from a point to the next; all changes over the tokens in which the ends differ (1 goes straight); "
-    text += (
-        "the largest change over the mean (1 is even). Of the points between the ends: notes that begin, and nats a "
+    text = (
+        f"{len(melodies)} pairs of phrases of two melodies, {POINTS} points each, means. Smoothness: tokens changed "
+        "from a point to the next; all changes over the tokens in which the ends differ (1 goes straight); the largest "
+        "change over the mean (1 is even). Of the points between the ends: notes that begin, and nats a step, exact "
+        f"under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. Held-out phrases themselves "
+        f"have {themselves}. {ERRORS}"
     )
-    text += f"step, exact under “{chain}” and a lower bound under “{vae}”, which did not decode the paths. "
-    text += f"Held-out phrases themselves have {themselves}."
     average = means(values, melodies).rename_axis("path")
-    report.table("paths", average, caption=f"{text} {ERRORS}")
+    report.table("paths", average, caption=text)
     table = gaps(values, judges, melodies, pairs)
     text = (
         "Latent less blended paths, pair by pair, nats a step between the ends. The most probable tokens one after "

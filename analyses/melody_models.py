@@ -1,16 +1,12 @@
 """What ``melodies.py`` fits: every family by settings that were chosen on validation phrases."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-import numpy as np
-import pandas as pd
-from melody_paths import PITCHES, decoded_tokens, sounding
+from melody_paths import PITCHES, decoded_tokens
 
-from ppl_models import Mixture, NaiveBayes, fit, log_density, prepare
-from ppl_models.datasets import Dataset, Split, phrase_tokens, sequence_table
-from ppl_models.datasets.notes import HOLD, STEPS_PER_BAR, VOCABULARY
-from ppl_models.evaluation import Density
+from ppl_models import Mixture, NaiveBayes, fit, log_density
+from ppl_models.datasets import Dataset
+from ppl_models.datasets.notes import STEPS_PER_BAR
 from ppl_models.families import Family, MarkovChain, SequenceVAE
 from ppl_models.inference import Fit, Gradient, NaturalGradient, Objective, encode
 from ppl_models.recurrent import Recurrent
@@ -46,30 +42,6 @@ def fitted(train: Dataset, validation: Dataset, *, seed: int, quick: bool) -> di
     walked = [vae(bar, forget, kl=LIGHT, **sides) for bar, forget in WALKED[some]]
     found[PATHS] = max(walked, key=lambda one: notes_kept(one.family, validation))
     return found
-
-
-def sounding_chain(frames: Split, *, like: Density, seed: int) -> tuple[Fit, Density]:
-    """The best Markov chain of steps that name the pitch they hold, and its density of the test phrases.
-
-    Told the last step alone, a chain does not know what a held step holds. The phrases are the same, one to one, so
-    that the density is of the same rows as one of theirs that it is ``like``. Smoothing gives a little probability to
-    steps that cannot be, such as a pitch held that did not sound.
-    """
-    named = {part: sounding_tokens(getattr(frames, part)) for part in ("train", "validation", "test")}
-    vocabulary = [*VOCABULARY, *(f"{token}, held" for token in VOCABULARY if token != HOLD)]
-    tables = {part: sequence_table(rows, vocabulary=vocabulary) for part, rows in named.items()}
-    preparation = prepare(tables["train"].frame, tables["train"].schema)
-    train, validation, test = (preparation(table.frame) for table in tables.values())
-    chains = [MarkovChain(train.schema, smoothing=each) for each in SMOOTHING]
-    found = best([fit(one, train, seed=seed) for one in chains], validation, seed=seed)
-    return found, replace(log_density(found.family, test), checksum=like.checksum)
-
-
-def sounding_tokens(phrases: pd.DataFrame) -> list[list[str]]:
-    """The tokens of each phrase, held steps by what is held, but for those before any note of the phrase."""
-    tokens = np.array(phrase_tokens(phrases))
-    held = sounding(tokens, tokens == HOLD)
-    return np.where((tokens == HOLD) & (held != HOLD), np.char.add(held, ", held"), tokens).tolist()
 
 
 def vae(

@@ -9,7 +9,8 @@ phrase, and each note has the weighted mean of the two pitches that sound where 
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
+from melody_phrases import sounding
 
 from ppl_models.datasets.melodies import STEPS
 from ppl_models.datasets.notes import HOLD, VOCABULARY
@@ -71,11 +72,3 @@ def decoded_tokens(family: SequenceVAE, codes: Float[np.ndarray, "rows latent"])
 def notes_begun(tokens: Int[np.ndarray, "*batch steps"]) -> Int[np.ndarray, "*batch"]:
     """How many notes begin."""
     return (tokens >= PITCHES).sum(-1)
-
-
-def sounding(
-    tokens: Shaped[np.ndarray, "*batch steps"], held: Bool[np.ndarray, "*batch steps"]
-) -> Shaped[np.ndarray, "*batch steps"]:
-    """The token that each step holds on to: its own, or the last one that is not held."""
-    begun = np.maximum.accumulate(np.where(held, 0, np.arange(STEPS)), axis=-1)
-    return np.take_along_axis(tokens, begun, axis=-1)

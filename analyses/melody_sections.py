@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from melody_concepts import Phrases, kept, many_notes, moved
+from melody_concepts import many_notes, moved
 from melody_measures import ERRORS, jackknife
 from melody_models import CHAIN, SOUNDING
+from melody_phrases import Phrases
 
 from ppl_models import Report
 from ppl_models.datasets import Split
@@ -14,20 +15,6 @@ from ppl_models.datasets.melodies import STEPS
 from ppl_models.evaluation import ConceptVector, Density, compare
 from ppl_models.families import SequenceVAE
 from ppl_models.inference import Fit
-
-
-def kept_section(report: Report, family: SequenceVAE, phrases: Phrases) -> None:
-    """Add how much of held-out phrases comes back from their codes."""
-    table = kept(family, phrases.codes, phrases.tokens, phrases.titles)
-    text = (
-        "Share of a held-out phrase's steps whose token comes back when a code is decoded, and of those where a note "
-    )
-    text += "begins: its own code, another held-out phrase's, and the prior's mean, which is told nothing of it. "
-    report.table("reconstruction", table, caption=text + ERRORS)
-    own = table.iloc[0]
-    report.summary += (
-        f" Decoded from its code a phrase has {own['steps']:.1%} of its steps back (se {own['steps se']:.1%})."
-    )
 
 
 def steps_section(

@@ -170,7 +170,7 @@ def test_the_answer_counts_the_blendings_that_are_more_than_four_errors_behind(p
 def test_steps_that_name_what_they_hold_tell_the_same_phrases(beside):
     tokens = np.array(VOCABULARY)[random_phrases(0)]
     tokens[0, :4] = "hold", "hold", "C4", "hold"
-    named = np.array(analysis("melody_models").sounding_tokens(pd.DataFrame(tokens, columns=STEP_NAMES)))
+    named = np.array(analysis("melody_phrases").sounding_tokens(pd.DataFrame(tokens, columns=STEP_NAMES)))
     assert named[0, :4].tolist() == ["hold", "hold", "C4", "C4, held"]
     held = np.char.endswith(named, ", held")
     assert (np.where(held, "hold", named) == tokens).all()
@@ -179,7 +179,7 @@ def test_steps_that_name_what_they_hold_tell_the_same_phrases(beside):
 
 
 def test_paths_ask_for_new_phrases_of_two_melodies(beside):
-    script, parts = analysis("melodies"), split_by_melody(load("melodies").frame, seed=0)
+    script, parts = analysis("melody_phrases"), split_by_melody(load("melodies").frame, seed=0)
     titles = parts.test.index.get_level_values("title")
     new = script.new_phrases(parts, "bundled")
     assert not new.duplicated().any() and set(map(tuple, new.values)) <= set(map(tuple, parts.test.values))
