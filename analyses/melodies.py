@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 from melody_chain import sounding_chain
-from melody_concepts import kept_section
+from melody_codes import kept_section
+from melody_concepts import concept_section
 from melody_gaps import path_section
 from melody_measures import measured, step_density
 from melody_models import CHAIN, EXACT, PATHS, SOUNDING, fitted, judges_of
 from melody_paths import MIXED, TYPICAL, blended, decoded, pairs_of
 from melody_phrases import new_phrases, phrases_of
 from melody_rolls import concept_rolls, drawn_rolls, path_rolls, phrase_rolls
-from melody_sections import concept_section, settings, steps_section
+from melody_steps import settings, steps_section
 
 import ppl_models as ppl
 from ppl_models.datasets import read_chorales, split_by_melody
@@ -56,7 +57,7 @@ def main(*, data: Data = None, seed: Seed = 0, output_dir: OutputDir = PLACE, qu
     path_section(report, measured(paths, judges, **how), judges, phrases.titles[pairs], pairs, ends)
     path_rolls(report, {name: paths[name][0] for name in (TYPICAL, MIXED)}, others.names[pairs[0]])
     report.text("Drawn", "")
-    drawn_rolls(report, {name: families[name] for name in {CHAIN: 0, **judges, PATHS: 0}}, seed=seed)
+    drawn_rolls(report, {name: families[name] for name in (*judges, PATHS)}, seed=seed)
     report.text("More notes, fewer notes", "")
     concept = concept_section(report, family, phrases_of(family, train), phrases, seed=seed)
     concept_rolls(report, family, concept, phrases.codes, others.names)

@@ -20,11 +20,11 @@ def sounding_chain(frames: Split, *, like: Density, seed: int) -> tuple[Fit, Den
     that the density is of the same rows as one of theirs that it is ``like``. Smoothing gives a little probability to
     steps that cannot be, such as a pitch held that did not sound.
     """
-    named = {part: sounding_tokens(getattr(frames, part)) for part in ("train", "validation", "test")}
     vocabulary = [*VOCABULARY, *(f"{token}, held" for token in VOCABULARY if token != HOLD)]
-    tables = {part: sequence_table(rows, vocabulary=vocabulary) for part, rows in named.items()}
-    preparation = prepare(tables["train"].frame, tables["train"].schema)
-    train, validation, test = (preparation(table.frame) for table in tables.values())
+    parts = (frames.train, frames.validation, frames.test)
+    tables = [sequence_table(sounding_tokens(part), vocabulary=vocabulary) for part in parts]
+    preparation = prepare(tables[0].frame, tables[0].schema)
+    train, validation, test = (preparation(table.frame) for table in tables)
     chains = [MarkovChain(train.schema, smoothing=each) for each in SMOOTHING]
     found = best([fit(one, train, seed=seed) for one in chains], validation, seed=seed)
     return found, replace(log_density(found.family, test), checksum=like.checksum)

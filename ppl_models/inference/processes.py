@@ -39,5 +39,9 @@ def together(family: Family, loss_of: LossOf) -> LossOf:
     """
     device = next(family.parameters()).device
     places = None if device.type == "cpu" else [torch.cuda.current_device()]
-    shared = {"static_graph": True, "gradient_as_bucket_view": True}  # what is received is not copied back
-    return DistributedDataParallel(Loss(family, loss_of), device_ids=places, **shared)
+    return DistributedDataParallel(
+        Loss(family, loss_of),
+        device_ids=places,
+        static_graph=True,
+        gradient_as_bucket_view=True,  # what is received is not copied back
+    )

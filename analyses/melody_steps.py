@@ -1,19 +1,16 @@
-"""The parts of the report on melodies: nats a step, what codes keep, and more notes or fewer."""
+"""Held-out nats a step of every model, and what was chosen of each."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from melody_concepts import many_notes, moved
-from melody_measures import ERRORS, jackknife
+from melody_measures import jackknife
 from melody_models import CHAIN, SOUNDING
-from melody_phrases import Phrases
 
 from ppl_models import Report
 from ppl_models.datasets import Split
 from ppl_models.datasets.melodies import STEPS
-from ppl_models.evaluation import ConceptVector, Density, compare
-from ppl_models.families import SequenceVAE
+from ppl_models.evaluation import Density, compare
 from ppl_models.inference import Fit
 
 
@@ -56,20 +53,3 @@ def settings(fits: Mapping[str, Fit]) -> pd.Series:
         size = f"{family.classes} components, " if family.classes > 1 else ""
         told[name] = f"{size}smoothing {family.likelihoods.smoothing}"
     return pd.Series(told, name="chosen")
-
-
-def concept_section(
-    report: Report, family: SequenceVAE, train: Phrases, held_out: Phrases, *, seed: int
-) -> ConceptVector:
-    """Add what the concept vector of many notes, found in training phrases, does to held-out ones."""
-    concept, apart = many_notes(train.codes, train.tokens, train.titles, seed=seed)
-    table, (change, error) = moved(family, concept, held_out.codes, held_out.titles)
-    text = "Notes begun in held-out phrases decoded with the vector of many notes added so often. It leads from the "
-    text += (
-        f"third of training phrases with the fewest to the third with the most, {apart:.1f} notes apart; its length "
-    )
-    text += f"is {concept.length:.2f}, bootstrap se of its coordinates {np.linalg.norm(concept.se):.2f} together, "
-    text += f"{concept.ratio:.1f} times what chance gives (p {concept.p_value:.3f}). "
-    report.table("notes", table, caption=text + ERRORS)
-    report.summary += f" A unit of the vector of many notes adds {change:.2f} notes (se {error:.2f})."
-    return concept
